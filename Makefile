@@ -1,0 +1,55 @@
+# Every target brings its own tools: nothing has to be installed first but Python >= 3.11 with venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format mutants kill lock clean
+
+help: ## This list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+
+# The exact set of packages is the hash of the lock file and of pyproject.toml, not a date: a checkout
+# rewrites dates. Installed elsewhere first and then renamed, .venv would not work: its scripts hold its path.
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "favsync needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
+	@sum=$$(cat requirements.lock pyproject.toml | cksum); \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$sum" ]; then touch $(STAMP); else \
+	  set -e; echo "installing into $(VENV) (once, until the lock file changes)"; rm -rf $(VENV); \
+	  $(PYTHON) -m venv $(VENV) || { echo "Python has no venv: apt-get install python3-venv"; exit 1; }; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .; \
+	  echo "$$sum" > $(STAMP); \
+	fi
+
+serve: $(STAMP) ## Run the service with a PostgreSQL of its own, and print curl lines to try
+	@exec $(BIN)/favsync serve
+
+test: $(STAMP) ## Run every test; core must be covered to the last branch
+	$(BIN)/python -m pytest --cov=favsync.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
+lint: $(STAMP) ## ruff, mypy --strict and the layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(STAMP) ## Put the code into its standard form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mutants: $(STAMP) ## Mutate core/; who survives must stand in tests/core/survivors.txt with a reason
+	$(BIN)/python tests/core/mutants.py
+
+kill: $(STAMP) ## The long form of the kill -9 test: 200 rounds
+	FAVSYNC_KILL_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_kill.py
+
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
+
+clean: ## Remove everything that can be made again
+	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +

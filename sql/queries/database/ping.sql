@@ -1,0 +1,2 @@
+-- Is it there?
+SELECT 1

@@ -1,0 +1,2 @@
+-- Has this database ever been migrated?
+SELECT to_regclass('migrations') IS NOT NULL

@@ -1,0 +1,5 @@
+"""`python -m favsync`."""
+
+from favsync.cli import main
+
+main()

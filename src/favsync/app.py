@@ -1,0 +1,73 @@
+"""The application: what it is made of, and in which order it starts and stops."""
+
+import asyncio
+import hashlib
+import hmac
+import time
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from favsync.favourites import routes as favourites
+from favsync.http import access, health, keys, problems
+from favsync.http.auth import Authenticator
+from favsync.settings import Settings
+from favsync.store.database import Database
+from favsync.store.embedded import Embedded
+from favsync.sync import Sync
+
+# The task that keeps the storage. It ends only where the service cannot go on, with an OperatorError.
+STORAGE = web.AppKey("storage", asyncio.Task[None])
+
+_DATABASE_CLOSE_S = 1.0
+_EMBEDDED_STOP_S = 3.0
+
+
+def wall_clock_us() -> int:
+    return time.time_ns() // 1000
+
+
+def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> web.Application:
+    """The whole service, but for a port. `now_us`: its clock, in microseconds since the epoch."""
+    log_key = hmac.new(settings.jwt_secrets[0].encode(), b"favsync: users in the log", hashlib.sha256).digest()
+    app = web.Application(
+        middlewares=[access.middleware(log_key), problems.middleware], client_max_size=settings.max_body
+    )
+    app[keys.SETTINGS] = settings
+    app[keys.NOW_US] = now_us
+    app[keys.AUTHENTICATOR] = Authenticator(settings.jwt_secrets)
+    app[keys.DATABASE] = Database(pool_size=settings.database_pool, migrate_first=settings.migrate)
+    app[keys.SYNC] = Sync(
+        app[keys.DATABASE],
+        now_us=now_us,
+        max_clock_skew_s=settings.max_clock_skew,
+        max_items=settings.max_items,
+    )
+    app.on_response_prepare.append(access.stamp)
+    app.cleanup_ctx.append(_storage)
+    app.add_routes([*health.routes(), *favourites.routes()])
+    return app
+
+
+async def _storage(app: web.Application) -> AsyncIterator[None]:
+    """The database, opened behind the listening port: until it answers, /readyz says why it does not."""
+    settings, database = app[keys.SETTINGS], app[keys.DATABASE]
+    embedded = Embedded(settings.data_dir) if settings.embedded else None
+    if embedded:
+        embedded.acquire()
+    app[STORAGE] = asyncio.create_task(_keep(database, embedded, settings.database_url))
+    yield
+    app[STORAGE].cancel()
+    await asyncio.wait([app[STORAGE]])
+    await database.close(timeout_s=_DATABASE_CLOSE_S)
+    if embedded:
+        await embedded.stop(timeout_s=_EMBEDDED_STOP_S)
+
+
+async def _keep(database: Database, embedded: Embedded | None, url: str | None) -> None:
+    if embedded is None:
+        await database.open({"dsn": url})
+        await asyncio.Event().wait()  # nothing of ours can fail from here on
+    else:
+        target = await embedded.start()
+        await asyncio.gather(database.open(target), embedded.watch())

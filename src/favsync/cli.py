@@ -1,0 +1,148 @@
+"""The command line: `favsync serve | migrate | token | config`."""
+
+import asyncio
+import inspect
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import structlog
+import typer
+
+from favsync import __version__, logs, settings
+from favsync.core.errors import OperatorError, SettingsError
+from favsync.files import ensure_secret, make_data_dir
+from favsync.http.auth import issue
+from favsync.serve import serve as run_service
+from favsync.settings import Settings
+from favsync.store.database import Database
+from favsync.store.embedded import Embedded
+
+app = typer.Typer(
+    help="Two-way synchronisation of favourites and other per-user records.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_log = structlog.get_logger(__name__)
+
+MIGRATE_WAIT_S = 60.0
+_Config = Annotated[Path | None, typer.Option(envvar="FAVSYNC_CONFIG", help="A favsync.toml to read.")]
+
+
+def main() -> NoReturn:
+    """What an operator has to mend is said in one sentence, and the exit status is 1."""
+    try:
+        app()
+    except OperatorError as error:
+        sys.exit(f"favsync: {error.detail}")
+    sys.exit(0)
+
+
+def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each setting; it receives them, not given ones as None, as its keywords."""
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    for name, field in settings.FIELDS.items():
+        option = typer.Option(help=field.metadata["help"], show_default=False)
+        annotation = Annotated[bool | None, option] if field.type is bool else Annotated[str | None, option]
+        own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
+    command.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
+    return command
+
+
+@app.command()
+@_takes_settings
+def serve(*, config: _Config = None, **flags: object) -> None:
+    """Run the service until SIGTERM; without a database URL, with a PostgreSQL of its own."""
+    effective = _load(flags, config)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(run_service(effective))
+
+
+@app.command()
+@_takes_settings
+def migrate(*, config: _Config = None, **flags: object) -> None:
+    """Bring the database's schema up to this release."""
+    asyncio.run(_migrate(_load(flags, config)))
+
+
+@app.command()
+@_takes_settings
+def token(
+    subject: Annotated[str, typer.Argument(help="The user that the token speaks for: its `sub`.")],
+    *,
+    scope: Annotated[list[str] | None, typer.Option(help="A scope it grants; may be given more than once.")] = None,
+    ttl: Annotated[str, typer.Option(help="How long it is valid: 90s, 10m, 1h, 2d.")] = "1h",
+    config: _Config = None,
+    **flags: object,
+) -> None:
+    """Print a bearer token that this deployment accepts."""
+    try:
+        ttl_s = int(settings.parse_duration_s(ttl))
+    except ValueError as error:
+        raise SettingsError(f"--ttl: {error}") from None
+    if not subject:
+        raise SettingsError("the subject is empty")
+    secret = _load(flags, config).jwt_secrets[0]
+    typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
+
+
+@app.command("config")
+@_takes_settings
+def show_config(*, config: _Config = None, **flags: object) -> None:
+    """Print the effective settings, secrets masked, and where each that is not a default was said."""
+    effective, origins, _warnings = settings.load(flags, config)
+    for name, value in settings.shown(effective).items():
+        typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name, 'default')}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _load(flags: dict[str, object], config: Path | None) -> Settings:
+    """The settings, logs set up by them; with an embedded database, a secret that the service makes itself."""
+    effective, _origins, warnings = settings.load(flags, config)
+    logs.configure(style=effective.log_format, level=effective.log_level)
+    for warning in warnings:
+        _log.warning("a variable that means nothing", detail=warning)
+    if effective.jwt_secret is not None:
+        return effective
+    path = effective.data_dir / "jwt_secret"
+    try:
+        make_data_dir(effective.data_dir)
+        return settings.with_jwt_secret(effective, ensure_secret(path))
+    except OSError as error:
+        raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
+
+
+async def _migrate(effective: Settings) -> None:
+    database = Database(pool_size=1)
+    embedded = Embedded(effective.data_dir) if effective.embedded else None
+    if embedded:
+        embedded.acquire()
+    try:
+        target = await embedded.start() if embedded else {"dsn": effective.database_url}
+        async with asyncio.timeout(MIGRATE_WAIT_S):
+            await database.open(target)
+    except TimeoutError:
+        raise OperatorError(f"the database was not to be reached in {MIGRATE_WAIT_S:.0f} s") from None
+    finally:
+        await database.close()
+        if embedded:
+            await embedded.stop(timeout_s=MIGRATE_WAIT_S)
+    _log.info("the schema is that of this release")
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 -- not there on Windows
+
+    return uvloop.new_event_loop

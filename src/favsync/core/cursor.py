@@ -1,0 +1,66 @@
+"""Cursors and ETags: opaque to clients, and worthless to anyone but whom they were made for.
+
+Both are the sequence number and a MAC over all that it holds for: epoch (the MAC's key belongs to the epoch), user,
+entities, purpose. HTTP caches key by URL alone, and a bare number would give Bob, who signs in on Ann's phone at the
+same number, a 304 and Ann's list.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+
+from favsync.core.errors import CursorExpired, MalformedRequest
+
+SEQ_MAX = 2**63 - 1
+
+_MAC_BYTES = 16
+_HEAD = struct.Struct(">BQ")  # layout number, seq
+_LAYOUT = 1
+_TEXT_LENGTH = -(-(_HEAD.size + _MAC_BYTES) * 4 // 3)
+
+
+class Seal:
+    """Makes and reads the cursors of one epoch. `key`: the epoch's secret, 32 random bytes."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def cursor(self, user: str, entities: Sequence[str], seq: int) -> str:
+        """The cursor of a user who has seen everything of `entities` up to `seq`."""
+        return self._seal("cursor", (user, *entities), seq)
+
+    def read_cursor(self, text: str, user: str, entities: Sequence[str]) -> int:
+        """The `seq` of a cursor that `cursor` made for the same user and entities.
+
+        Raises MalformedRequest for a text that no `cursor` ever made, and CursorExpired for a cursor of another
+        epoch, user, entity set or release.
+        """
+        try:
+            raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            raw = b""
+        if len(text) != _TEXT_LENGTH or len(raw) != _HEAD.size + _MAC_BYTES:
+            raise MalformedRequest("`after` is not a cursor: pass a Sync-Cursor as it came.")
+        layout: int
+        seq: int
+        layout, seq = _HEAD.unpack_from(raw)
+        if layout != _LAYOUT or seq > SEQ_MAX:
+            raise CursorExpired
+        if not hmac.compare_digest(text.encode(), self.cursor(user, entities, seq).encode()):
+            raise CursorExpired
+        return seq
+
+    def etag(self, user: str, entities: Sequence[str], representation: str, seq: int) -> str:
+        """A weak entity-tag (RFC 9110, section 8.8.3): weak, so that it holds for each content coding."""
+        return f'W/"{self._seal("etag", (user, *entities, representation), seq)}"'
+
+    def _seal(self, purpose: str, scope: Sequence[str], seq: int) -> str:
+        head = _HEAD.pack(_LAYOUT, seq)
+        # Each part goes in behind its length, so that no two scopes give the same bytes.
+        parts = [part.encode() for part in (purpose, *scope)]
+        message = head + b"".join(struct.pack(">I", len(part)) + part for part in parts)
+        mac = hmac.new(self._key, message, hashlib.sha256).digest()[:_MAC_BYTES]
+        return base64.urlsafe_b64encode(head + mac).rstrip(b"=").decode()

@@ -1,0 +1,100 @@
+"""Every error of ours, in one tree.
+
+    FavsyncError
+    ├── RequestError                what a caller sent; `http/problems.py` gives each a status
+    │   ├── MalformedRequest        not readable at all
+    │   ├── InvalidRecords          readable, and wrong in the named places
+    │   ├── Unauthenticated         no token, or one that proves nothing
+    │   ├── CursorExpired           a cursor that this feed cannot continue from
+    │   ├── BodyTooLarge
+    │   └── UnsupportedMediaType
+    ├── Unavailable                 the database is away or busy: nothing was acknowledged, try again
+    │   └── LockTimeout             another transaction holds the rows
+    └── OperatorError               what whoever runs the service has to mend: said in one sentence, exit 1
+        ├── SettingsError
+        ├── MigrationError
+        └── EmbeddedError           the PostgreSQL that the service runs itself
+
+The docstring of a class is its default message.
+"""
+
+from dataclasses import dataclass
+
+
+class FavsyncError(Exception):
+    """Something went wrong."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        super().__init__(self.detail)
+
+
+class RequestError(FavsyncError):
+    """The request cannot be answered as it was sent."""
+
+
+class MalformedRequest(RequestError):
+    """The request cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: `index` of the record (None: the body itself), RFC 6901 `pointer`, a sentence."""
+
+    index: int | None
+    pointer: str
+    detail: str
+
+
+class InvalidRecords(RequestError):
+    """Nothing was stored, because some of it is not valid."""
+
+    def __init__(self, faults: list[Fault], detail: str | None = None) -> None:
+        self.faults = faults
+        super().__init__(detail)
+
+
+class Unauthenticated(RequestError):
+    """A bearer token is needed."""
+
+    def __init__(self, detail: str | None = None, *, token_sent: bool = False) -> None:
+        self.token_sent = token_sent
+        super().__init__(detail)
+
+
+class CursorExpired(RequestError):
+    """The cursor is not one to continue from: read everything, without `after`, and go on from its Sync-Cursor."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is too large."""
+
+
+class UnsupportedMediaType(RequestError):
+    """The body must be application/json in UTF-8."""
+
+
+class Unavailable(FavsyncError):
+    """The database cannot be reached just now. Nothing was acknowledged; send the same request again."""
+
+    retry_after_s = 1
+
+
+class LockTimeout(Unavailable):
+    """Another transaction holds these records. Nothing was acknowledged; send the same request again."""
+
+
+class OperatorError(FavsyncError):
+    """The service cannot run as it is set up."""
+
+
+class SettingsError(OperatorError):
+    """A setting is wrong."""
+
+
+class MigrationError(OperatorError):
+    """The database's schema is not one this release can work on."""
+
+
+class EmbeddedError(OperatorError):
+    """The embedded PostgreSQL cannot run."""

@@ -1,0 +1,63 @@
+"""What is synchronised: one user's state of one item of one entity."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+DEFAULT_TENANT = "main"
+DEFAULT_NAMESPACE = "main"
+SUBJECT_LENGTH_MAX = 255
+ITEM_LENGTH_MAX = 255
+
+
+class Action(StrEnum):
+    """What a person did with an item."""
+
+    ADD = "ADD"
+    DELETE = "DELETE"
+
+
+class Version(NamedTuple):
+    """What decides who wins. Versions are totally ordered, as tuples are: by date, then DELETE, then digest.
+
+    `action_us` in microseconds since the epoch; `digest` is the SHA-256 of the canonical fields, and empty for a
+    DELETE and for an entity that declares none.
+    """
+
+    action_us: int
+    deleted: bool
+    digest: bytes = b""
+
+    @property
+    def action(self) -> Action:
+        return Action.DELETE if self.deleted else Action.ADD
+
+
+class Key(NamedTuple):
+    """Which state: `user` and `entity` as `owner_key` and `entity_key` build them."""
+
+    user: str
+    entity: str
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A version of the state of `key`. `fields`: canonical JSON, None where there are none."""
+
+    key: Key
+    version: Version
+    fields: bytes | None = None
+
+
+def owner_key(subject: str, *, tenant: str = DEFAULT_TENANT, namespace: str = DEFAULT_NAMESPACE) -> str:
+    """The stored `user_id`. Two tenants, or two issuers (namespaces), may both have a user 1001.
+
+    Never shown on the wire. Unambiguous, because neither tenant nor namespace holds a slash.
+    """
+    return f"{tenant}/{namespace}/{subject}"
+
+
+def entity_key(entity: str, *, tenant: str = DEFAULT_TENANT) -> str:
+    """The stored `entity`: a feed is one tenant's."""
+    return f"{tenant}/{entity}"

@@ -1,0 +1,77 @@
+"""actionDate: RFC 3339 in, microseconds since 1970-01-01T00:00:00Z inside, RFC 3339 in GMT out."""
+
+import re
+from datetime import date
+
+US_PER_MS = 1_000
+US_PER_S = 1_000_000
+US_PER_MINUTE = 60 * US_PER_S
+US_PER_DAY = 24 * 60 * US_PER_MINUTE
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+EARLIEST_US = 0
+LATEST_US = (date(2101, 1, 1).toordinal() - _EPOCH_DAY) * US_PER_DAY - 1
+
+_LENGTH_MAX = 64
+# RFC 3339, section 5.6, with the zone left out at will: the protocol says that times are in GMT.
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",
+    re.ASCII,
+)
+
+
+def parse(text: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 date-time; without a zone it is GMT.
+
+    What is finer than a microsecond is cut off; second 60 is the last microsecond of second 59. The instant must
+    lie in the years 1970 to 2100, in GMT. Stricter than `datetime.fromisoformat`, which takes week dates, commas,
+    and times without minutes.
+
+    Raises ValueError with a sentence that does not repeat the text.
+
+    >>> parse("2017-05-02T10:45:12.798Z") == parse("2017-05-02T12:45:12.798+02:00") == parse("2017-05-02T10:45:12.798")
+    True
+    """
+    match = _RFC3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
+    if match is None:
+        raise ValueError("is not an RFC 3339 date and time such as 2017-05-02T10:45:12.798Z")
+    year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
+    if hour > 23 or minute > 59 or second > 60:
+        raise ValueError("is not a time of day")
+    fraction_us = int((match[7] or "0")[:6].ljust(6, "0"))
+    if second == 60:  # a leap second: POSIX time has no room for it
+        second, fraction_us = 59, US_PER_S - 1
+    try:
+        days = date(year, month, day).toordinal() - _EPOCH_DAY
+    except ValueError:
+        raise ValueError("is not a day of the calendar") from None
+    instant_us = days * US_PER_DAY + (hour * 60 + minute) * US_PER_MINUTE + second * US_PER_S + fraction_us
+    if match[8]:
+        offset_hour, offset_minute = int(match[9]), int(match[10])
+        if offset_hour > 23 or offset_minute > 59:
+            raise ValueError("has a zone offset that is none")
+        offset_us = (offset_hour * 60 + offset_minute) * US_PER_MINUTE
+        instant_us -= offset_us if match[8] == "+" else -offset_us
+    return within_range(instant_us)
+
+
+def within_range(instant_us: int) -> int:
+    """The same instant; ValueError where it lies outside the years 1970 to 2100 in GMT."""
+    if not EARLIEST_US <= instant_us <= LATEST_US:
+        raise ValueError("is outside the years 1970 to 2100")
+    return instant_us
+
+
+def render(instant_us: int) -> str:
+    """The instant in GMT, in milliseconds, or in microseconds where it needs them.
+
+    >>> render(1493721912798000), render(1493721912798001)
+    ('2017-05-02T10:45:12.798Z', '2017-05-02T10:45:12.798001Z')
+    """
+    days, rest_us = divmod(instant_us, US_PER_DAY)
+    minutes, rest_us = divmod(rest_us, US_PER_MINUTE)
+    seconds, fraction_us = divmod(rest_us, US_PER_S)
+    whole_ms, finer_us = divmod(fraction_us, US_PER_MS)
+    fraction = f"{fraction_us:06d}" if finer_us else f"{whole_ms:03d}"
+    day = date.fromordinal(_EPOCH_DAY + days).isoformat()
+    return f"{day}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{fraction}Z"

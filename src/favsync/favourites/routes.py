@@ -1,0 +1,100 @@
+"""GET /getUserFavorites and POST /postUserFavorites: seed 003."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from aiohttp import web
+
+from favsync.core.errors import CursorExpired, InvalidRecords
+from favsync.core.record import Key, Record, entity_key
+from favsync.favourites import schemas
+from favsync.http import access, keys
+from favsync.http.body import read_json
+from favsync.http.headers import clock_offset_us, none_match, preferences
+from favsync.http.respond import PRIVATE, not_modified, private_json
+from favsync.store import records
+from favsync.store.database import Database
+
+ENTITY = entity_key("favorites")
+
+
+class View:
+    """What one user has, or what changed for it since a cursor: how it is read, sealed and shown."""
+
+    def __init__(self, request: web.Request, user: str) -> None:
+        self._request = request
+        self._database: Database = request.app[keys.DATABASE]
+        self._user = user
+        self._seal = self._database.epoch.seal
+        cursor = request.query.get("after")
+        self._after = self._seal.read_cursor(cursor, user, [ENTITY]) if cursor is not None else None
+
+    async def unless_known(self) -> web.Response:
+        """304 where the caller has this very state: that rests on the user's seq, and reads no records."""
+        if "If-None-Match" in self._request.headers:
+            seq = await records.latest_seq(self._database, self._user)
+            headers = self._headers(seq)
+            if none_match(self._request.headers, headers["ETag"]):
+                return not_modified(headers=headers)
+        return await self.whole()
+
+    async def whole(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+        listing = await records.read(self._database, self._user, ENTITY, after=self._after or 0)
+        content = [schemas.dump_record(item, version) for item, version in listing.versions]
+        return private_json(self._request, content, headers=self._headers(listing.seq) | dict(headers))
+
+    def _headers(self, seq: int) -> dict[str, str]:
+        if self._after is not None and self._after > seq:
+            raise CursorExpired  # the database has forgotten what this cursor saw
+        representation = "all" if self._after is None else f"after {self._after}"
+        return {
+            "ETag": self._seal.etag(self._user, [ENTITY], representation, seq),
+            "Sync-Cursor": self._seal.cursor(self._user, [ENTITY], seq),
+        }
+
+
+async def get_user_favorites(request: web.Request) -> web.Response:
+    """All of the caller's records, tombstones included, ordered by item; with `after`, what changed since."""
+    return await View(request, access.caller(request).owner).unless_known()
+
+
+async def post_user_favorites(request: web.Request) -> web.Response:
+    """Takes records of the caller's, and answers for each; with Prefer, nothing (204) or what then stands.
+
+    A preference is honoured only where every record was settled: an answer without receipts must not let a device
+    forget a record that was refused.
+    """
+    owner = access.caller(request).owner
+    settings = request.app[keys.SETTINGS]
+    wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
+    body = await read_json(request, max_bytes=settings.max_body)
+    # A cursor that is not valid is refused before anything is stored.
+    view = View(request, owner) if wishes.returns == "representation" else None
+    candidates, faults = schemas.read(body, max_batch=settings.max_batch, offset_us=offset_us)
+    if faults and not wishes.lenient:
+        raise InvalidRecords(faults)
+
+    valid = [candidate for candidate in candidates if not isinstance(candidate, schemas.Refused)]
+    receipts = await request.app[keys.SYNC].push([Record(Key(owner, ENTITY, item), version) for item, version in valid])
+    lenient = ["handling=lenient"] if wishes.lenient else []
+    if not faults and all(receipt.outcome.settled for receipt in receipts):
+        if wishes.returns == "minimal":
+            return web.Response(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
+        if view is not None:
+            return await view.whole(_applied([*lenient, "return=representation"]))
+    remaining = iter(receipts)
+    dumped = [
+        schemas.dump_refused(candidate)
+        if isinstance(candidate, schemas.Refused)
+        else schemas.dump_receipt(next(remaining))
+        for candidate in candidates
+    ]
+    return private_json(request, {"receipts": dumped}, headers=_applied(lenient))
+
+
+def routes() -> list[web.RouteDef]:
+    return [web.get("/getUserFavorites", get_user_favorites), web.post("/postUserFavorites", post_user_favorites)]
+
+
+def _applied(preferences_applied: list[str]) -> dict[str, str]:
+    return {"Preference-Applied": ", ".join(preferences_applied)} if preferences_applied else {}

@@ -1,0 +1,72 @@
+"""What every request gets: an id, a caller where one is needed, the server's time, one line in the log."""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+import uuid
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from favsync.core import timestamp
+from favsync.http import keys
+from favsync.http.auth import Identity
+
+_log = structlog.get_logger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+SYNC_TIME = "Sync-Time"
+_OWNER = web.RequestKey("owner", str)
+_ID = web.RequestKey("request_id", str)
+_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+CLIENT_CLOSED = 499
+
+
+def caller(request: web.Request) -> Identity:
+    """Who asks, noted for the log; Unauthenticated where that is not proven."""
+    identity = request.app[keys.AUTHENTICATOR].identify(request)
+    request[_OWNER] = identity.owner
+    return identity
+
+
+def middleware(log_key: bytes) -> Middleware:
+    """`log_key`: keys the hash that stands for a user in the log, so that a list of users does not undo it."""
+
+    @web.middleware
+    async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began = time.perf_counter()
+        sent_id = request.headers.get(REQUEST_ID, "")
+        request[_ID] = sent_id if _SANE_ID.fullmatch(sent_id) else uuid.uuid4().hex
+        status = 500
+        with structlog.contextvars.bound_contextvars(request_id=request[_ID]):
+            try:
+                response = await handler(request)
+                status = response.status
+                return response
+            except asyncio.CancelledError:
+                status = CLIENT_CLOSED
+                raise
+            finally:
+                resource = request.match_info.route.resource
+                owner = request.get(_OWNER)
+                _log.info(
+                    "request",
+                    method=request.method,
+                    route=resource.canonical if resource else None,
+                    status=status,
+                    duration_ms=round((time.perf_counter() - began) * 1000, 2),
+                    user=owner and hmac.new(log_key, owner.encode(), hashlib.sha256).hexdigest()[:16],
+                )
+
+    return access
+
+
+async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+    """Every response says when the server answered, from which a client learns how far its own clock is off."""
+    now_ms = request.app[keys.NOW_US]() // timestamp.US_PER_MS
+    response.headers[SYNC_TIME] = timestamp.render(now_ms * timestamp.US_PER_MS)
+    response.headers[REQUEST_ID] = request.get(_ID, "")
+    response.headers["Server"] = "favsync"

@@ -1,0 +1,48 @@
+"""Logs: one line an event, JSON unless somebody is watching a terminal; never a token, a body or an item."""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+_SHARED: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def configure(*, style: str, level: str) -> None:
+    """Sends our own events and those of libraries to stderr in one form. `style`: auto, json or console."""
+    as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
+    # Without the local variables of a traceback: a token or an item may be among them.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    )
+    last: list[Any] = (
+        [tracebacks, structlog.processors.JSONRenderer()]
+        if as_json
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+    structlog.configure(
+        processors=[*_SHARED, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_without_request)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+    )
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _without_request(entry: logging.LogRecord) -> bool:
+    """The HTTP parser quotes what it could not read, and that may be a token: keep its message, drop the exception."""
+    if entry.name.startswith("aiohttp"):
+        entry.exc_info = None
+    return True

@@ -1,0 +1,247 @@
+"""Settings: flags over FAVSYNC_* variables over favsync.toml over defaults, checked before anything starts."""
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import environs
+import marshmallow
+from marshmallow import fields, validate
+
+from favsync.core.errors import SettingsError
+
+PREFIX = "FAVSYNC_"
+CONFIG_NAME = "favsync.toml"
+SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
+_DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|)")
+_SIZE_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2}
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds of `90`, `90s`, `10m`, `1h` or `2d`; ValueError otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("is not a duration such as 90s, 10m, 1h or 2d")
+    return float(match[1]) * _DURATION_UNITS_S[match[2]]
+
+
+class _Duration(fields.Field[float]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> float:
+        try:
+            return parse_duration_s(str(value))
+        except ValueError as error:
+            raise marshmallow.ValidationError(str(error)) from error
+
+
+class _Size(fields.Field[int]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> int:
+        match = _SIZE.fullmatch(str(value).strip())
+        if match is None:
+            raise marshmallow.ValidationError("is not a size such as 65536, 64KiB or 1MiB")
+        return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def _range(low: float, high: float) -> validate.Range:
+    return validate.Range(low, high, error="must be between {min} and {max}")
+
+
+def _is_secret(value: str) -> None:
+    if len(value.encode()) < SECRET_BYTES_MIN:
+        raise marshmallow.ValidationError(f"must be at least {SECRET_BYTES_MIN} bytes long")
+
+
+def _is_database_url(value: str) -> None:
+    if urlsplit(value).scheme not in ("postgres", "postgresql"):
+        raise marshmallow.ValidationError("must begin with postgresql://")
+
+
+def _default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/favsync")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "favsync"
+
+
+class _Directory(fields.Field[Path]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> Path:
+        return Path(str(value)).expanduser()
+
+
+def _setting(field: fields.Field[Any], help_text: str, default: object = None, *, secret: bool = False) -> Any:  # noqa: ANN401 -- as dataclasses.field
+    metadata = {"field": field, "help": help_text, "secret": secret}
+    if callable(default):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _text(*choices: str) -> fields.String:
+    rule = validate.OneOf(choices, error="must be one of: {choices}") if choices else validate.Length(min=1)
+    return fields.String(validate=rule)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a deployment decides. The variable of `port` is FAVSYNC_PORT, its flag --port, its key in the file port."""
+
+    host: str = _setting(_text(), "Address to listen on", "127.0.0.1")
+    port: int = _setting(fields.Integer(validate=_range(0, 65535)), "Port to listen on; 0 picks a free one", 8080)
+    data_dir: Path = _setting(_Directory(), "Where the embedded PostgreSQL and its secrets live", _default_data_dir)  # noqa: RUF009 -- it is a field
+    database_url: str | None = _setting(
+        fields.String(validate=_is_database_url),
+        "PostgreSQL to use (`postgresql://…`); without it one of its own is started in `data_dir`",
+        secret=True,
+    )
+    database_pool: int = _setting(fields.Integer(validate=_range(1, 1000)), "Connections to PostgreSQL, at most", 10)
+    migrate: bool = _setting(fields.Boolean(), "Apply pending migrations at the start", default=True)
+    jwt_secret: str | None = _setting(
+        fields.String(validate=_is_secret),
+        "Secret of HS256 tokens, 32 bytes or more; needed with `database_url`, made in `data_dir` without",
+        secret=True,
+    )
+    jwt_secret_previous: str | None = _setting(
+        fields.String(validate=_is_secret), "A second secret that is accepted, during a rotation", secret=True
+    )
+    max_clock_skew: float = _setting(
+        _Duration(validate=_range(0, 86400)), "How far ahead of the server an actionDate may be", 600.0
+    )
+    max_batch: int = _setting(fields.Integer(validate=_range(1, 10_000)), "Records in one request, at most", 1000)
+    max_body: int = _setting(
+        _Size(validate=_range(1024, 64 * 1024**2)), "Bytes in the body of one request, at most", 1024**2
+    )
+    max_items: int = _setting(
+        fields.Integer(validate=_range(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
+    )
+    log_format: str = _setting(
+        _text("auto", "json", "console"), "`json`, `console`, or `auto`: JSON unless on a terminal", "auto"
+    )
+    log_level: str = _setting(_text("debug", "info", "warning", "error"), "The least level that is logged", "info")
+
+    @property
+    def embedded(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def jwt_secrets(self) -> tuple[str, ...]:
+        return tuple(secret for secret in (self.jwt_secret, self.jwt_secret_previous) if secret)
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+_SCHEMA = marshmallow.Schema.from_dict({name: field.metadata["field"] for name, field in FIELDS.items()})
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def load(
+    flags: Mapping[str, object] | None = None, config: Path | None = None
+) -> tuple[Settings, dict[str, str], list[str]]:
+    """The effective settings, where each that is not a default was said, and warnings.
+
+    `flags`: None values are flags that were not given. `config`: a file that must exist; without it, `favsync.toml`
+    of the working directory is read where there is one. Raises SettingsError, one sentence that names the setting.
+    """
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    variables, warnings = _from_environment()
+    from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    for layer, origin in (
+        (_from_file(config), lambda name: f"{name} in {config or CONFIG_NAME}"),
+        (variables, variable),
+        (from_flags, lambda name: "--" + name.replace("_", "-")),
+    ):
+        values |= layer
+        origins |= {name: origin(name) for name in layer}
+    try:
+        loaded = cast("dict[str, Any]", _SCHEMA().load(values))
+    except marshmallow.ValidationError as error:
+        name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
+        raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
+    settings = Settings(**loaded)
+    if not settings.embedded and settings.jwt_secret is None:
+        raise SettingsError(
+            f"{variable('jwt_secret')} is not set: with a database of your own, the service needs the secret that "
+            "your tokens are signed with"
+        )
+    return settings, origins, warnings
+
+
+def with_jwt_secret(settings: Settings, secret: str) -> Settings:
+    """The same settings with a secret that the service made itself."""
+    return dataclasses.replace(settings, jwt_secret=secret)
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings as text, secrets masked."""
+    rows = {}
+    for name, field in FIELDS.items():
+        value = getattr(settings, name)
+        if value is None:
+            rows[name] = ""
+        elif not field.metadata["secret"]:
+            rows[name] = str(value).lower() if isinstance(value, bool) else str(value)
+        else:
+            rows[name] = _without_password(value) if name == "database_url" else "********"
+    return rows
+
+
+def _from_file(config: Path | None) -> dict[str, object]:
+    path = config or Path(CONFIG_NAME)
+    if config is None and not path.exists():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"--config {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path}: {error}") from None
+    for name in content:
+        if name not in FIELDS:
+            raise SettingsError(f"{path}: there is no setting {name!r}{_did_you_mean(name, FIELDS)}")
+    return content
+
+
+def _from_environment() -> tuple[dict[str, object], list[str]]:
+    reader = environs.FileAwareEnv(strip_whitespace=True)
+    found: dict[str, object] = {}
+    for name in FIELDS:
+        try:
+            value = reader.str(variable(name), None)
+        except ValueError:
+            raise SettingsError(f"{variable(name)}_FILE: cannot be read") from None
+        if value:  # an empty variable is how compose files say "not set"
+            found[name] = value
+    ours = {variable(name) for name in FIELDS} | {"FAVSYNC_CONFIG"}
+    known = ours | {f"{name}_FILE" for name in ours}
+    warnings = [
+        f"{name} is not a setting{_did_you_mean(name, ours)}"
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
+    return found, warnings
+
+
+def _did_you_mean(name: str, known: Mapping[str, object] | set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:********@{host}"))
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:].rstrip(".")

@@ -1,0 +1,247 @@
+"""The files and commands of an embedded PostgreSQL: everything about it that needs no event loop.
+
+DATA_DIR/
+  lock                     flock: one service at a time
+  jwt_secret               the service's, not PostgreSQL's
+  postgres-password        of PostgreSQL's only role, 0600
+  binaries-VERSION/        only under root: a copy that the unprivileged account can read
+  postgres/                0700, the account's own
+    data/                  PGDATA
+    run/                   the socket
+    start.log              what the latest start said
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from favsync.core.errors import EmbeddedError
+from favsync.files import ensure_secret, make_data_dir, write_secret
+from favsync.store import binaries
+
+ACCOUNT = "favsync"
+ANYBODY_UID = 65534
+SOCKET_PATH_MAX = 103  # the smallest of the systems' limits
+_ROLE = "favsync"
+_DATABASE = "postgres"
+
+
+class Cluster:
+    """One embedded PostgreSQL cluster, in `data_dir`.
+
+    PostgreSQL refuses to run as root, so under root it gets an account of its own: whose the cluster is already, else
+    `favsync` where the system has it, else uid 65534. Every method may raise EmbeddedError.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir.absolute()
+        self._home = self.data_dir / "postgres"
+        self.pgdata = self._home / "data"
+        self._password_file = self.data_dir / "postgres-password"
+        self._start_log = self._home / "start.log"
+        self._run = self._home / "run"
+        self._lock_fd: int | None = None
+
+    # -- before the first start ----------------------------------------------------------------------------------
+
+    def acquire(self) -> None:
+        """Makes the data directory and takes its lock, which the kernel gives back however this process ends."""
+        try:
+            make_data_dir(self.data_dir)
+            self._lock_fd = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise EmbeddedError(f"data_dir: {self.data_dir} cannot be used: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock_fd, 20).decode(errors="replace").strip() or "?"
+            self.release()
+            raise EmbeddedError(f"data_dir: {self.data_dir} is in use by another favsync (process {holder})") from None
+        os.ftruncate(self._lock_fd, 0)
+        os.write(self._lock_fd, str(os.getpid()).encode())
+
+    def release(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def prepare(self) -> None:
+        """Whatever is missing: folders, password, binaries, the cluster itself. Stops a server left over by a crash."""
+        self._check_reachable()
+        try:
+            self._own_folder(self._home)
+            self._own_folder(self._run)
+            if len(str(self._run / ".s.PGSQL.5432")) > SOCKET_PATH_MAX:
+                self._run = Path(tempfile.mkdtemp(prefix="favsync-"))
+                self._own_folder(self._run)
+            self._bin = binaries.find() if self._account() is None else binaries.copied_to(self.data_dir)
+            if not self.pgdata.exists():
+                self._initialise()
+        except OSError as error:
+            raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror}") from error
+        version = (self.pgdata / "PG_VERSION").read_text().strip()
+        if version != str(binaries.MAJOR):
+            raise EmbeddedError(
+                f"data_dir: {self.pgdata} is of PostgreSQL {version}, and this release runs {binaries.MAJOR}"
+            )
+        self._stop_leftover()
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def target(self) -> dict[str, Any]:
+        """How to reach it: keyword arguments of `asyncpg.connect`."""
+        password = ensure_secret(self._password_file)
+        return {"host": str(self._run), "port": 5432, "user": _ROLE, "password": password, "database": _DATABASE}
+
+    def spawn(self) -> subprocess.Popen[bytes]:
+        """Starts the server as a child; it is up when it answers."""
+        settings = {
+            "listen_addresses": "",
+            "unix_socket_directories": str(self._run),
+            "unix_socket_permissions": "0700",
+            "logging_collector": "on",
+            "log_filename": "postgresql-%a.log",  # seven files, each begun anew after a week
+            "log_truncate_on_rotation": "on",
+            "log_rotation_size": "0",
+            "log_checkpoints": "off",
+            "log_min_messages": "log",  # not the errors of statements: those the service answers for
+        }
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        with self._start_log.open("wb") as log:
+            return subprocess.Popen(
+                [self._bin / "postgres", "-D", self.pgdata, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # a Ctrl-C at the terminal is the service's to handle
+                **self._as_account(),
+            )
+
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """The server itself has noted that it takes connections."""
+        return self._pid_file_line(1) == str(process.pid) and self._pid_file_line(8) == "ready"
+
+    def last_words(self) -> str:
+        """The end of what the latest start said, in one line."""
+        with contextlib.suppress(OSError):
+            lines = self._start_log.read_text(errors="replace").strip().splitlines()
+            return " / ".join(lines[-3:])[-500:]
+        return ""
+
+    def stop(self, process: subprocess.Popen[bytes], *, timeout_s: float) -> None:
+        """A fast shutdown; after `timeout_s` an immediate one, which the next start recovers from."""
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait()
+        if self._run.parent != self._home:
+            shutil.rmtree(self._run, ignore_errors=True)
+
+    # -- parts ---------------------------------------------------------------------------------------------------
+
+    def _account(self) -> int | None:
+        """The uid PostgreSQL runs as; None: our own."""
+        if not _is_root():
+            return None
+        if self._home.exists() and (uid := self._home.stat().st_uid):
+            return uid
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(ACCOUNT).pw_uid
+        return ANYBODY_UID
+
+    def _as_account(self) -> dict[str, Any]:
+        """Keyword arguments of Popen: that account, a folder it can stand in, and nothing of our environment."""
+        arguments: dict[str, Any] = {"cwd": self._home, "env": {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}}
+        if (uid := self._account()) is not None:
+            arguments |= {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
+        return arguments
+
+    def _own_folder(self, folder: Path) -> None:
+        account = self._account()
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o700)
+        if account is not None:
+            os.chown(folder, account, pwd.getpwuid(account).pw_gid)
+
+    def _check_reachable(self) -> None:
+        uid = self._account()
+        if uid is None:
+            return
+        for folder in [self.data_dir, *self.data_dir.parents]:
+            state = folder.stat()
+            if not state.st_mode & (0o100 if state.st_uid == uid else 0o001):
+                raise EmbeddedError(
+                    f"data_dir: under root PostgreSQL runs as uid {uid}, which {folder} is closed to; "
+                    f"choose a place such as /var/lib/favsync"
+                )
+
+    def _initialise(self) -> None:
+        """Makes the cluster beside its place and then a rename: a half-made cluster is never taken for one."""
+        scratch = self._home / "data.new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        password_file = self._home / "password.new"
+        password_file.unlink(missing_ok=True)
+        write_secret(password_file, ensure_secret(self._password_file))
+        if (uid := self._account()) is not None:
+            os.chown(password_file, uid, -1)
+        try:
+            done = subprocess.run(
+                [
+                    self._bin / "initdb", "--pgdata", scratch, "--username", _ROLE, "--pwfile", password_file,
+                    "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions",
+                ],
+                capture_output=True, text=True, check=False, **self._as_account(),
+            )  # fmt: skip
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            raise EmbeddedError(f"data_dir: initdb failed: {done.stderr.strip()[-500:]}")
+        scratch.rename(self.pgdata)
+
+    def _pid_file_line(self, number: int) -> str | None:
+        with contextlib.suppress(OSError, IndexError):
+            return (self.pgdata / "postmaster.pid").read_text().splitlines()[number - 1].strip()
+        return None
+
+    def _stop_leftover(self) -> None:
+        """Ends a server that outlived its service; we hold the lock, so it is nobody's.
+
+        A pid alone proves nothing: after a restart of the machine it may be anybody's. A server stands in its data
+        directory. Where the pid is another's, our own is written in its place, for PostgreSQL knows that its parent
+        is no server, and then makes its other check, of shared memory, which removing the file would skip.
+        """
+        line = self._pid_file_line(1)
+        if line is None or not line.lstrip("-").isdigit():
+            return
+        pid = abs(int(line))
+        try:
+            process = psutil.Process(pid)
+            ours = Path(process.cwd()) == self.pgdata.resolve()
+        except psutil.Error:
+            return
+        if ours:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except psutil.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)
+                process.wait(30)
+            return
+        file = self.pgdata / "postmaster.pid"
+        file.write_text(file.read_text().replace(line, str(os.getpid()), 1))
+
+
+def _is_root() -> bool:
+    return os.geteuid() == 0

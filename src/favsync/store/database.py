@@ -1,0 +1,202 @@
+"""The connection to PostgreSQL: opened when it can be, reported while it cannot, healed without a restart."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+
+from favsync.core.errors import LockTimeout, SettingsError, Unavailable
+from favsync.store import epoch, migrate, sql
+
+_log = structlog.get_logger(__name__)
+
+_IDENTITY = sql.query("database/identity")
+_PING = sql.query("database/ping")
+
+CONNECT_TIMEOUT_S = 5.0
+ACQUIRE_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 10.0
+PING_TIMEOUT_S = 2.0
+RETRY_MAX_S = 2.0
+OLDEST_SERVER = 150000
+
+_SESSION = {
+    "application_name": "favsync",
+    "default_transaction_isolation": "read committed",  # `push` looks again under its lock
+    "lock_timeout": "250ms",
+    "idle_in_transaction_session_timeout": "30s",
+    "timezone": "UTC",
+}
+
+_HELD = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
+# What says that the server is away, going, or unable just now, and not that a statement is wrong.
+_AWAY = (
+    OSError,  # with it ConnectionError and TimeoutError
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, a query that took too long
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.PostgresSystemError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby
+    asyncpg.InvalidAuthorizationSpecificationError,  # after the first connection: somebody is turning the password
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,  # somebody is restoring
+    asyncpg.UndefinedFunctionError,
+    asyncpg.InternalClientError,
+)
+# What no waiting mends, when it happens at the first connection.
+_WRONG = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.ClientConfigurationError,
+)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """No exception of the driver leaves the store where it means that the database is away or busy."""
+    try:
+        yield
+    except _HELD as error:
+        raise LockTimeout from error
+    except _AWAY as error:
+        raise Unavailable from error
+    except asyncpg.InterfaceError as error:
+        # "connection is closed" and the like; what is wrong with an argument is also a ValueError, and a fault here.
+        if isinstance(error, ValueError):
+            raise
+        raise Unavailable from error
+
+
+class Database:
+    """A pool of connections to one PostgreSQL.
+
+    Statements raise Unavailable while the database cannot be reached, and LockTimeout where another transaction holds
+    the rows for longer than 250 ms. `opened` is set when it was reached for the first time; `obstacle` says, until
+    then, what it is waiting for.
+    """
+
+    def __init__(self, *, pool_size: int, migrate_first: bool = True) -> None:
+        self._target: dict[str, Any] = {}
+        self._pool_size = pool_size
+        self._migrate_first = migrate_first
+        self._pool: asyncpg.Pool | None = None
+        self._epoch: epoch.Epoch | None = None
+        self._warned = False
+        self.opened = asyncio.Event()
+        self.obstacle: str | None = "the database has not answered yet"
+
+    @property
+    def epoch(self) -> epoch.Epoch:
+        """The epoch as of the latest connection; Unavailable before the first."""
+        if self._epoch is None:
+            raise Unavailable
+        return self._epoch
+
+    async def open(self, target: Mapping[str, Any]) -> None:
+        """Returns when the database was reached, migrated and found usable; tries until then.
+
+        `target`: keyword arguments of `asyncpg.connect` (dsn, or host, user, ...). Raises OperatorError for what
+        waiting cannot mend: a wrong password, a migration that fails.
+        """
+        self._target = dict(target)
+        wait_s = 0.1
+        while True:
+            try:
+                await self._open_once()
+            except _WRONG as error:
+                raise SettingsError(f"database_url: {error}") from error
+            except (Unavailable, asyncpg.InterfaceError, *_AWAY) as error:
+                obstacle = error.detail if isinstance(error, Unavailable) else _describe(error)
+                if obstacle != self.obstacle:
+                    _log.warning("waiting for the database", reason=obstacle)
+                self.obstacle = obstacle
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 1.5, RETRY_MAX_S)
+            else:
+                self.obstacle = None
+                self.opened.set()
+                return
+
+    async def close(self, *, timeout_s: float = 1.0) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), timeout_s)
+            except (TimeoutError, OSError):
+                self._pool.terminate()
+
+    async def ping(self) -> str | None:
+        """None when the database answers, else what stands in the way."""
+        if self.obstacle:
+            return self.obstacle
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await self.fetch(_PING)
+        except (Unavailable, TimeoutError):
+            return "the database does not answer"
+        return None
+
+    async def fetch(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(query, *args)
+            return rows
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+        """A connection of the pool's, with the driver's errors turned into ours."""
+        if self._pool is None:
+            raise Unavailable
+        with _translated():
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+                yield connection
+
+    async def migrate(self) -> list[str]:
+        """Applies what is pending and names it; raises as asyncpg does, or MigrationError."""
+        connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
+        try:
+            return [migration.file for migration in await migrate.migrate(connection, migrate.known())]
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+    async def _open_once(self) -> None:
+        if self._migrate_first:
+            await self.migrate()
+        pool: asyncpg.Pool = await asyncpg.create_pool(
+            **self._target,
+            min_size=1,
+            max_size=self._pool_size,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings=_SESSION,
+            init=self._inspect,
+            reset=_leave,
+        )
+        self._pool = pool
+
+    async def _inspect(self, connection: asyncpg.Connection) -> None:
+        """Each new connection: is it the database we know, on the schema we need, and durable?"""
+        [identity] = await connection.fetch(_IDENTITY)
+        if identity["version"] < OLDEST_SERVER:
+            raise SettingsError("database_url: PostgreSQL 15 or newer is needed")
+        if todo := await migrate.pending(connection, migrate.known()):
+            raise Unavailable(f"The schema is behind this release: run `favsync migrate` ({todo[0].file} is missing).")
+        self._epoch = await epoch.current(connection, identity)
+        lax = [name for name in ("fsync", "synchronous_commit") if identity[name] == "off"]
+        if lax and not self._warned:
+            self._warned = True
+            _log.warning("the database does not keep what it acknowledges when it crashes", off=lax)
+
+
+async def _leave(_connection: asyncpg.Connection) -> None:
+    """Given back as it is: no statement of ours changes a session, and a reset costs a round trip each."""
+
+
+def _describe(error: BaseException) -> str:
+    """A sentence for logs and /readyz: the driver's own may hold addresses, so only its kind is shown."""
+    if isinstance(error, asyncpg.CannotConnectNowError):
+        return "the database is starting up or recovering"
+    return f"the database cannot be reached ({type(error).__name__})"

@@ -1,0 +1,88 @@
+"""The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import stamina
+
+from favsync.core import timestamp
+from favsync.core.errors import LockTimeout
+from favsync.core.merge import Outcome, merge
+from favsync.core.record import Key, Record, Version
+from favsync.lanes import Lanes
+from favsync.store import records as store
+from favsync.store.database import Database
+
+LOCK_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one record that was sent.
+
+    `version`: what stands now for applied, duplicate and superseded; else the version that was offered.
+    """
+
+    item: str
+    outcome: Outcome
+    version: Version
+    detail: str | None = None
+
+
+class Sync:
+    """`now_us`: the server's clock, in microseconds since the epoch. `max_items`: a user's, of one entity."""
+
+    def __init__(
+        self, database: Database, *, now_us: Callable[[], int], max_clock_skew_s: float, max_items: int
+    ) -> None:
+        self._database = database
+        self._now_us = now_us
+        self._max_clock_skew_us = int(max_clock_skew_s * timestamp.US_PER_S)
+        self._max_items = max_items
+        self._lanes = Lanes()
+
+    async def push(self, records: Sequence[Record]) -> list[Receipt]:
+        """One receipt a record, in order, as if the records had come one by one; what they tell is committed.
+
+        A record more than the allowed skew ahead of the server's clock is not stored: a phone set to 2035 would
+        freeze an item for years. Raises Unavailable: then some may have been committed, and sending all again is safe.
+        """
+        now_us = self._now_us()
+        horizon_us = now_us + self._max_clock_skew_us
+        best: dict[Key, Record] = {}
+        for record in records:
+            rival = best.get(record.key)
+            if record.version.action_us <= horizon_us and (rival is None or record.version > rival.version):
+                best[record.key] = record
+        seen = dict(zip(best, await self._offer(list(best.values())), strict=True))
+
+        standing = {key: known.version for key, known in seen.items()}
+        receipts = []
+        for record in records:
+            item, version = record.key.item, record.version
+            if version.action_us > horizon_us:
+                receipts.append(Receipt(item, Outcome.FUTURE, version, self._too_early(now_us)))
+            elif seen[record.key].refused:
+                detail = f"a user may have {self._max_items} items, and this would be one more"
+                receipts.append(Receipt(item, Outcome.LIMIT, version, detail))
+            else:
+                outcome, winner = merge(standing[record.key], version)
+                standing[record.key] = winner
+                receipts.append(Receipt(item, outcome, winner))
+        return receipts
+
+    async def _offer(self, records: list[Record]) -> list[store.Seen]:
+        if not records:
+            return []
+        async with self._lanes.enter(record.key.user for record in records):
+            # Between the attempts no connection is held: whoever blocks this user does not block its neighbours.
+            async for attempt in stamina.retry_context(
+                on=LockTimeout, attempts=None, timeout=LOCK_RETRY_S, wait_initial=0.05, wait_max=0.5
+            ):
+                with attempt:
+                    return await store.push(self._database, records, item_limit=self._max_items)
+        raise AssertionError  # the last attempt returned or raised
+
+    def _too_early(self, now_us: int) -> str:
+        skew_s = self._max_clock_skew_us // timestamp.US_PER_S
+        return f"more than {skew_s} s ahead of the server, where it is {timestamp.render(now_us)}"
