@@ -54,13 +54,14 @@ CREATE TABLE epoch (
 --   refused  true where it would give its user more than p_item_limit items of the entity (null: no limit)
 -- Every other record wins exactly where its version is greater than the one seen: the law of core/merge.py.
 -- A call that changes nothing locks nothing and writes nothing.
--- Generic plans: the planner would otherwise plan these joins anew at each call, at half the speed (docs/adr/0002).
+-- The settings: one plan for all calls (planning these joins anew at each costs more than running them), and one by
+-- index (a plan made while the tables are empty would read them whole, and be kept while they grow). docs/adr/0001.
 CREATE FUNCTION push(
   p_user text[], p_entity text[], p_item text[],
   p_action_us bigint[], p_deleted boolean[], p_digest bytea[], p_fields text[],
   p_item_limit bigint
 ) RETURNS TABLE (place bigint, seen_action_us bigint, seen_deleted boolean, seen_digest bytea, refused boolean)
-LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -13,19 +13,18 @@ from favsync import app as application
 from favsync.core.errors import OperatorError
 from favsync.http import keys
 from favsync.http.auth import issue
+from favsync.http.server import Runner
 from favsync.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-DRAIN_S = 4.0
-HEADER_BYTES_MAX = 32 * 1024  # so that a token that is too long is answered by us, and not cut off by the parser
 TRIAL_TOKEN_S = 3600
 
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then ends what is under way and returns. Raises OperatorError."""
     app = application.create_app(settings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=DRAIN_S, max_field_size=HEADER_BYTES_MAX)
+    runner = Runner(app)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -25,7 +25,7 @@ class FavsyncError(Exception):
     """Something went wrong."""
 
     def __init__(self, detail: str | None = None) -> None:
-        self.detail = detail or (type(self).__doc__ or "").strip()
+        self.detail = detail or str(type(self).__doc__)
         super().__init__(self.detail)
 
 

@@ -1,6 +1,7 @@
 """The canonical form of a record's `fields`: the bytes that are stored, hashed and emitted, at every door the same."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 
 import rfc8785
@@ -67,6 +68,6 @@ def _check_number(value: float, pointer: str) -> None:
     magnitude = abs(value)
     if magnitude <= _SAFE_INTEGER:
         return
-    if isinstance(value, float) and _EXPONENT_FROM <= magnitude < float("inf"):
+    if isinstance(value, float) and math.isfinite(value) and magnitude >= _EXPONENT_FROM:
         return
     raise ValueError(f"{pointer}: is a number that JSON cannot carry exactly; send it as a string")

@@ -46,12 +46,13 @@ def parse(text: str) -> int:
     except ValueError:
         raise ValueError("is not a day of the calendar") from None
     instant_us = days * US_PER_DAY + (hour * 60 + minute) * US_PER_MINUTE + second * US_PER_S + fraction_us
-    if match[8]:
+    sign = match[8]
+    if sign is not None:
         offset_hour, offset_minute = int(match[9]), int(match[10])
         if offset_hour > 23 or offset_minute > 59:
             raise ValueError("has a zone offset that is none")
         offset_us = (offset_hour * 60 + offset_minute) * US_PER_MINUTE
-        instant_us -= offset_us if match[8] == "+" else -offset_us
+        instant_us -= offset_us if sign == "+" else -offset_us
     return within_range(instant_us)
 
 

@@ -66,7 +66,11 @@ def middleware(log_key: bytes) -> Middleware:
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Every response says when the server answered, from which a client learns how far its own clock is off."""
-    now_ms = request.app[keys.NOW_US]() // timestamp.US_PER_MS
-    response.headers[SYNC_TIME] = timestamp.render(now_ms * timestamp.US_PER_MS)
-    response.headers[REQUEST_ID] = request.get(_ID, "")
+    stamp_headers(response, request.get(_ID, ""), request.app[keys.NOW_US]())
+
+
+def stamp_headers(response: web.StreamResponse, request_id: str, now_us: int) -> None:
+    """The headers that every response has."""
+    response.headers[SYNC_TIME] = timestamp.render(now_us // timestamp.US_PER_MS * timestamp.US_PER_MS)
+    response.headers[REQUEST_ID] = request_id
     response.headers["Server"] = "favsync"

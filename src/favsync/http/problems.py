@@ -62,12 +62,18 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        kept = {name: value for name, value in error.headers.items() if name in ("Allow", "Location")}
-        phrase = HTTPStatus(error.status).phrase
-        return _problem(error.status, phrase.lower().replace(" ", "-"), phrase, {"detail": error.reason}, kept)
+        response = plain(error.status)
+        response.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
+        return response
     except Exception:  # noqa: BLE001 -- whatever it was, the caller gets an answer and the log the rest
         _log.exception("a request failed")
-        return _problem(500, "internal-error", "Something is wrong in the service", {"detail": "See its log."}, {})
+        return plain(500)
+
+
+def plain(status: int) -> web.Response:
+    """The problem document of a status that needs no words of ours."""
+    phrase = HTTPStatus(status).phrase
+    return _problem(status, phrase.lower().replace(" ", "-"), phrase, {"detail": HTTPStatus(status).description}, {})
 
 
 def _problem(status: int, name: str, title: str, members: dict[str, Any], headers: dict[str, str]) -> web.Response:

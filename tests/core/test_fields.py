@@ -1,0 +1,101 @@
+"""Canonical fields: the same bytes wherever a record goes."""
+
+import hashlib
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from favsync.core import fields
+
+texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
+numbers = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False).filter(
+    lambda number: abs(number) < 2**53 or abs(number) >= 1e21
+)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=20,
+)
+objects = st.dictionaries(texts, values, max_size=5)
+
+
+@given(objects)
+def test_reading_and_writing_again_changes_nothing(content: dict[str, object]) -> None:
+    written = fields.canonical(content)
+    assert fields.canonical(json.loads(written)) == written
+
+
+@given(objects)
+def test_it_says_what_was_said(content: dict[str, object]) -> None:
+    assert json.loads(fields.canonical(content)) == content
+
+
+@given(objects)
+def test_the_order_of_names_does_not_matter(content: dict[str, object]) -> None:
+    assert fields.canonical(dict(reversed(content.items()))) == fields.canonical(content)
+
+
+def test_the_example_of_rfc_8785() -> None:
+    content = json.loads(
+        r'{"numbers": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],'
+        r'"string": "\u20ac$\u000F\u000aA\u0027\u0042\u0022\u005c\\\"\/", "literals": [null, true, false]}'
+    )
+    assert (
+        fields.canonical(content)
+        == (
+            r'{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+            r'"string":"€$\u000f\nA' + "'" + r'B\"\\\\\"/"}'
+        ).encode()
+    )
+
+
+def test_names_are_sorted_by_utf_16() -> None:
+    assert fields.canonical({"\ufb33": 1, "\U0001f600": 2, "z": 3}) == '{"z":3,"\U0001f600":2,"\ufb33":1}'.encode()
+
+
+def _nested(levels: int) -> dict[str, object]:
+    content: dict[str, object] = {}
+    for _level in range(levels):
+        content = {"a": content}
+    return content
+
+
+NUMBER = "is a number that JSON cannot carry exactly; send it as a string"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": 2**53}, f"/a: {NUMBER}"),
+        ({"a": -(2**53)}, f"/a: {NUMBER}"),
+        ({"a": float(2**53)}, f"/a: {NUMBER}"),
+        ({"a": 9e20}, f"/a: {NUMBER}"),
+        ({"a": 10**21}, f"/a: {NUMBER}"),
+        ({"a": float("inf")}, f"/a: {NUMBER}"),
+        ({"a": float("nan")}, f"/a: {NUMBER}"),
+        ({"a": [1, {"b": "\0"}]}, "/a/1/b: holds a NUL character"),
+        ({"a/b~c": "\ud800"}, "/a~1b~0c: holds half of a surrogate pair"),
+        ({"a": {"\udfff": 1}}, "/a: holds half of a surrogate pair"),
+        ({"a": {1: 1}}, "/a: has a name that is not text"),
+        ({"a": {"b": b""}}, "/a/b: is not a JSON value"),
+        (_nested(33), "/a" * 33 + ": is nested deeper than 32 levels"),
+        ({"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}, "/a" + "/0" * 32 + ": is nested deeper than 32 levels"),  # noqa: E501
+    ],
+)  # fmt: skip
+def test_what_has_no_canonical_form_is_named(content: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        fields.canonical(content)
+
+
+def test_the_edges_of_what_has_one() -> None:
+    assert fields.canonical(_nested(32)) == b'{"a":' * 32 + b"{}" + b"}" * 32
+    assert fields.canonical({"a": (2**53 - 1, -(2**53) + 1)}) == b'{"a":[9007199254740991,-9007199254740991]}'
+    assert fields.canonical({"a": [1e21, -1e21]}) == b'{"a":[1e+21,-1e+21]}'
+    assert fields.canonical({}) == b"{}"
+
+
+def test_the_digest_is_sha_256() -> None:
+    assert fields.digest(b"{}") == hashlib.sha256(b"{}").digest()

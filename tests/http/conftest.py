@@ -1,0 +1,52 @@
+"""The application in this process, on a real database, with a clock that stands still."""
+
+from typing import Any
+
+import jwt
+import pytest
+from aiohttp import TCPConnector, web
+from aiohttp.test_utils import TestClient, TestServer
+from pytest_aiohttp.plugin import AiohttpClient
+
+from favsync.app import create_app
+from favsync.core import timestamp
+from favsync.http import keys
+from favsync.http.server import Runner
+from favsync.settings import Settings
+
+SECRET = "a secret for tests, 32 bytes long"
+OLD_SECRET = "the secret before, as long as that"
+NOW = "2026-03-04T05:06:07.089Z"
+NOW_US = timestamp.parse(NOW)
+
+Client = TestClient[web.Request, None]
+
+
+def token(subject: object = "ann", *, secret: str = SECRET, **claims: Any) -> str:
+    return jwt.encode({"sub": subject, "exp": 4102444800} | claims, secret, algorithm="HS256")
+
+
+def bearer(subject: str = "ann", **headers: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token(subject)}", **headers}
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    """Settings that a test changes, with `pytest.mark.parametrize("overrides", [...])`."""
+    return {}
+
+
+class _Server(TestServer):
+    """A port, with the same runner that serves in production."""
+
+    async def _make_runner(self, **_kwargs: object) -> Runner:
+        return Runner(self.app)
+
+
+@pytest.fixture
+async def client(dsn: str, aiohttp_client: AiohttpClient, overrides: dict[str, Any]) -> Client:
+    settings = Settings(database_url=dsn, jwt_secret=SECRET, jwt_secret_previous=OLD_SECRET, **overrides)
+    app = create_app(settings, now_us=lambda: NOW_US)
+    started: Client = await aiohttp_client(_Server(app), connector=TCPConnector(limit=0))
+    await app[keys.DATABASE].opened.wait()
+    return started

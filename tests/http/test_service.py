@@ -1,0 +1,109 @@
+"""What every response has, and what the service says of itself."""
+
+import asyncio
+import inspect
+import json
+
+import pytest
+
+from favsync.core import errors, timestamp
+from favsync.http import problems
+from tests.http.conftest import NOW, Client, bearer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 200),
+        ("GET", "/healthz", 200),
+        ("HEAD", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/getUserFavorites", 200),
+        ("HEAD", "/getUserFavorites", 200),
+        ("POST", "/getUserFavorites", 405),
+        ("DELETE", "/postUserFavorites", 405),
+        ("GET", "/nothing", 404),
+        ("GET", "/getUserFavorites/", 404),
+        ("BREW", "/", 400),
+    ],
+)
+async def test_every_response_says_when_and_which(client: Client, method: str, path: str, status: int) -> None:
+    response = await client.request(method, path, headers=bearer(**{"X-Request-ID": "abc-1"}))
+    assert response.status == status
+    assert response.headers["Sync-Time"] == NOW
+    assert response.headers["X-Request-ID"] == "abc-1" or status == 400  # what is not HTTP has no headers
+    assert response.headers["Server"] == "favsync"
+    if status >= 400:
+        assert response.content_type == "application/problem+json"
+        assert (await response.json())["status"] == status
+    if status == 405:
+        assert response.headers["Allow"]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"hello\r\n\r\n",
+        b"GET / HTTP/1.1\r\nAuthorization: Bearer seesecret\r\nno colon seesecret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: seesecret\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"seesecret" * 5000 + b"\r\n\r\n",
+        b"GET /" + b"seesecret" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03seesecret\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_answered_and_not_repeated(
+    client: Client, sent: bytes, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(sent)
+    answer = await reader.read()
+    writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
+    assert f"Sync-Time: {NOW}".encode() in head
+    assert json.loads(body)["type"] == "/problems/bad-request"
+    assert b"seesecret" not in answer
+    assert "seesecret" not in caplog.text + "".join(capsys.readouterr())
+    assert (await client.get("/healthz")).status == 200
+
+
+async def test_the_index_tells_the_limits(client: Client) -> None:
+    content = await (await client.get("/")).json()
+    assert content["name"] == "favsync"
+    assert content["limits"] == {
+        "maxBatch": 1000,
+        "maxBodyBytes": 1048576,
+        "maxItemsPerUser": 10000,
+        "maxItemLength": 255,
+        "maxClockSkewSeconds": 600,
+    }
+    for link in content["links"].values():
+        response = await client.get(link, headers=bearer())
+        assert response.status in (200, 405), link
+
+
+async def test_a_fault_of_ours_tells_the_caller_nothing(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_args: object, **_kwargs: object) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr("favsync.store.records.read", broken)
+    response = await client.get("/getUserFavorites", headers=bearer())
+    assert response.status == 500
+    assert "secret" not in await response.text()
+    assert response.headers["Sync-Time"] == NOW
+
+
+def test_every_error_that_a_caller_may_meet_has_a_row() -> None:
+    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
+    met = {
+        kind
+        for kind in kinds
+        if issubclass(kind, errors.RequestError | errors.Unavailable) and kind is not errors.RequestError
+    }
+    assert set(problems.TABLE) == met
+    names = [name for _, name, _ in problems.TABLE.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_sync_time_is_what_a_client_can_subtract_from() -> None:
+    assert timestamp.render(timestamp.parse(NOW)) == NOW

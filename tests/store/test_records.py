@@ -1,0 +1,220 @@
+"""The one statement that writes, against the law that it restates."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from favsync.core import fields
+from favsync.core.errors import LockTimeout
+from favsync.core.merge import merge
+from favsync.core.record import Key, Record, Version
+from favsync.store import records
+from favsync.store.database import Database
+from tests.core.strategies import versions
+
+DIGESTS = [b"", b"\x00", b"\x00\x00", b"\x01", b"\x7f", b"\x80", b"\xff"]
+
+
+def record(user: str, item: str, version: Version, entity: str = "e") -> Record:
+    return Record(Key(user, entity, item), version)
+
+
+async def push(database: Database, *offered: Record, item_limit: int | None = None) -> list[records.Seen]:
+    return await records.push(database, offered, item_limit=item_limit)
+
+
+async def stored(connection: asyncpg.Connection) -> dict[Key, Version]:
+    rows = await connection.fetch("SELECT user_id, entity, item, action_us, deleted, digest FROM records")
+    return {Key(*row[:3]): Version(*row[3:]) for row in map(tuple, rows)}
+
+
+async def test_sql_and_python_agree_on_every_pair(database: Database, connection: asyncpg.Connection) -> None:
+    """12,000 random pairs from a world so small that each kind of tie comes hundreds of times."""
+    chance = random.Random(20170502)
+
+    def any_version() -> Version:
+        return Version(chance.randrange(4), chance.random() < 0.5, chance.choice(DIGESTS))
+
+    pairs = [(any_version(), any_version()) for _ in range(12_000)]
+    ties = sum(one[0] == other[0] and one != other for one, other in pairs)
+    assert ties > 2000
+    assert sum(one == other for one, other in pairs) > 100
+    for chunk in range(0, len(pairs), 1000):
+        numbered = [(str(number), pair) for number, pair in enumerate(pairs)][chunk : chunk + 1000]
+        await push(database, *(record(f"u{int(item) % 7}", item, first) for item, (first, _) in numbered))
+        seen = await push(database, *(record(f"u{int(item) % 7}", item, second) for item, (_, second) in numbered))
+        assert [what.version for what in seen] == [first for _, (first, _) in numbered]
+    standing = await stored(connection)
+    for number, (first, second) in enumerate(pairs):
+        assert standing[Key(f"u{number % 7}", "e", str(number))] == merge(first, second)[1], (first, second)
+
+
+histories = st.lists(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("ef"), st.sampled_from("xyz"), versions), max_size=4),
+    max_size=6,
+)
+
+
+async def test_histories_end_where_the_law_says(database: Database, connection: asyncpg.Connection) -> None:
+    """Batches over several users and entities: state, seq and what is pending, after each."""
+    run = 0
+
+    async def check(history: list[list[tuple[str, str, str, Version]]]) -> None:
+        nonlocal run
+        run += 1
+        model: dict[Key, Version] = {}
+        seqs: dict[str, int] = {}
+        pending = 0
+        for batch in history:
+            offered = {Key(f"{run}{u}", entity, item): version for u, entity, item, version in batch}
+            seen = await push(database, *(Record(key, version) for key, version in offered.items()))
+            assert [what.version for what in seen] == [model.get(key) for key in offered]
+            for key, version in offered.items():
+                before = model.get(key)
+                model[key] = merge(before, version)[1]
+                if model[key] != before:
+                    seqs[key.user] = seqs.get(key.user, 0) + 1
+                    pending += 1
+        for user in (f"{run}a", f"{run}b"):
+            assert await records.latest_seq(database, user) == seqs.get(user, 0)
+            mine = {key: version for key, version in model.items() if key.user == user}
+            rows = await connection.fetch(
+                "SELECT entity, item, action_us, deleted, digest, seq FROM records WHERE user_id = $1", user
+            )
+            assert {Key(user, *row[:2]): Version(*row[2:5]) for row in map(tuple, rows)} == mine
+            assert len({row["seq"] for row in rows}) == len(rows)
+            assert max((row["seq"] for row in rows), default=0) == seqs.get(user, 0)
+        count = "SELECT count(*) FROM feed_pending WHERE user_id = ANY ($1)"
+        assert await connection.fetchval(count, [f"{run}a", f"{run}b"]) == pending
+
+    loop = asyncio.get_running_loop()
+
+    @settings(max_examples=60)
+    @given(histories)
+    def search(history: list[list[tuple[str, str, str, Version]]]) -> None:
+        asyncio.run_coroutine_threadsafe(check(history), loop).result()
+
+    await asyncio.to_thread(search)
+    assert run > 20
+
+
+async def test_what_changes_nothing_leaves_no_trace(database: Database, connection: asyncpg.Connection) -> None:
+    await push(database, record("ann", "x", Version(5, False)), record("bob", "x", Version(5, True)))
+    traces = "SELECT (SELECT array_agg(s ORDER BY s) FROM (SELECT ctid::text, xmin::text, s.* FROM streams s) s)::text,"
+    traces += " (SELECT array_agg(r ORDER BY r.user_id) FROM (SELECT ctid::text, xmin::text, r.user_id FROM records r) r)::text,"  # noqa: E501
+    traces += " (SELECT count(*) FROM feed_pending), pg_current_wal_insert_lsn()::text"
+    before = tuple(await connection.fetchrow(traces) or ())
+    for _ in range(3):
+        await push(database, record("ann", "x", Version(5, False)), record("bob", "x", Version(4, False)))
+    after = tuple(await connection.fetchrow(traces) or ())
+    assert before[:3] == after[:3]
+
+
+async def test_full_versions_wait_for_the_feed(database: Database, connection: asyncpg.Connection) -> None:
+    content = fields.canonical({"text": "ü", "n": 1.0})
+    version = Version(7, False, fields.digest(content))
+    await records.push(database, [Record(Key("ann", "notes", "x"), version, content)], item_limit=None)
+    row = await connection.fetchrow("SELECT *, fields::text AS text FROM feed_pending")
+    assert row is not None
+    assert (row["user_id"], row["entity"], row["item"], row["seq"]) == ("ann", "notes", "x", 1)
+    assert Version(row["action_us"], row["deleted"], row["digest"]) == version
+    assert row["text"].encode() == content
+    assert await connection.fetchval("SELECT fields::text FROM records") == content.decode()
+
+
+async def test_the_item_limit_holds_in_the_order_of_arrival(database: Database) -> None:
+    def ann(*items: str) -> list[Record]:
+        return [record("ann", item, Version(len(items), False)) for item in items]
+
+    async def refused(offered: Sequence[Record]) -> list[bool]:
+        return [seen.refused for seen in await records.push(database, offered, item_limit=3)]
+
+    assert await refused([*ann("a", "b"), record("bob", "a", Version(1, False))]) == [False, False, False]
+    assert await refused(ann("b", "z", "y", "a", "x")) == [False, False, True, False, True]
+    assert await records.latest_seq(database, "ann") == 5  # two, then b, z and a; nothing for y and x
+    assert await refused([record("ann", "y", Version(9, True))]) == [True]
+    assert await records.latest_seq(database, "ann") == 5
+    assert await refused([record("ann", "y", Version(9, True), entity="other")]) == [False]
+    listing = await records.read(database, "ann", "e")
+    assert [item for item, _ in listing.versions] == ["a", "b", "z"]
+
+
+async def test_the_longest_names_fit(database: Database) -> None:
+    user = "main/main/" + "\U0001f600" * 255
+    for number in range(30):  # so that the index has pages to split
+        item = f"{number:02d}" + "\U0010ffff" * 253
+        await push(database, record(user, item, Version(1, False), entity="main/favorites"))
+    listing = await records.read(database, user, "main/favorites")
+    assert len(listing.versions) == 30
+    assert listing.seq == 30
+
+
+async def test_items_come_in_the_order_of_their_code_points(database: Database) -> None:
+    items = ["a", "B", "ä", "Z", "_", "\U0001f600", "\uffee", "10", "9", "a b", "ab"]
+    await push(database, *(record("ann", item, Version(1, False)) for item in items))
+    listing = await records.read(database, "ann", "e")
+    assert [item for item, _ in listing.versions] == sorted(items)
+
+
+async def test_changes_since(database: Database) -> None:
+    await push(database, record("ann", "a", Version(1, False)), record("ann", "b", Version(1, False)))
+    await push(database, record("ann", "a", Version(2, True)), record("ann", "a", Version(1, False), entity="other"))
+    assert await records.read(database, "ann", "e", after=2) == (4, [("a", Version(2, True))])
+    assert await records.read(database, "ann", "e", after=4) == (4, [])
+    assert await records.read(database, "ann", "nothing") == (4, [])
+    assert await records.read(database, "nobody", "e") == (0, [])
+
+
+async def test_64_writers_never_deadlock_and_lose_nothing(database: Database, connection: asyncpg.Connection) -> None:
+    """Each offers batches over the same few users, in an order of its own."""
+    chance = random.Random(7)
+    offers: list[list[Record]] = []
+    for number in range(64):
+        keys = [Key(f"u{user}", "e", f"i{item}") for user in range(6) for item in range(3)]
+        chance.shuffle(keys)
+        offers.append([Record(key, Version(chance.randrange(100), number % 2 == 0)) for key in keys[:9]])
+
+    async def write(offer: list[Record]) -> None:
+        for _ in range(20):
+            try:
+                await records.push(database, offer, item_limit=10)
+            except LockTimeout as error:  # a queue of 64 may take longer than the limit; a deadlock is a fault
+                if isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
+                    raise
+            else:
+                return
+        raise AssertionError("never stored")
+
+    await asyncio.gather(*map(write, offers))
+    expected: dict[Key, Version] = {}
+    for offer in offers:
+        for each in offer:
+            expected[each.key] = merge(expected.get(each.key), each.version)[1]
+    assert await stored(connection) == expected
+    rows = await connection.fetch(
+        "SELECT s.seq, max(r.seq) AS top, count(DISTINCT r.seq) = count(*) AS apart"
+        " FROM streams s JOIN records r USING (user_id) GROUP BY s.user_id, s.seq"
+    )
+    assert all(row["seq"] == row["top"] and row["apart"] for row in rows)
+    counts = "SELECT (SELECT sum(seq) FROM streams) = (SELECT count(*) FROM feed_pending)"
+    assert await connection.fetchval(counts), "a number was taken and not used"
+
+
+async def test_a_lock_that_somebody_holds_is_not_waited_for_long(
+    database: Database, connection: asyncpg.Connection
+) -> None:
+    await push(database, record("ann", "x", Version(1, False)))
+    async with connection.transaction():
+        await connection.execute("SELECT FROM streams WHERE user_id = 'ann' FOR UPDATE")
+        began = time.monotonic()
+        with pytest.raises(LockTimeout):
+            await push(database, record("ann", "x", Version(2, False)))
+        assert 0.2 < time.monotonic() - began < 3
+        await push(database, record("bob", "x", Version(2, False)))
+    await push(database, record("ann", "x", Version(2, False)))
