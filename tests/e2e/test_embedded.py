@@ -1,0 +1,219 @@
+"""The embedded PostgreSQL, when things die."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.e2e.service import SECRET, Service, postgres_pid
+
+RECORD = {"item": "a", "actionDate": "2020-01-01T00:00:00.000Z", "action": "ADD"}
+
+
+def _until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _remembers(service: Service) -> bool:
+    return bool(service.request("GET", "/getUserFavorites").content == [RECORD])
+
+
+def _store(service: Service) -> None:
+    answer = service.request("POST", "/postUserFavorites", [RECORD])
+    assert answer.status == 200, answer
+
+
+def test_it_stops_as_it_was_told_and_starts_again(data_dir: Path) -> None:
+    service = Service(data_dir=data_dir)
+    service.start()
+    _store(service)
+    pid = postgres_pid(data_dir)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 10
+    assert _gone(pid)
+    with service:
+        assert _remembers(service)
+
+
+def test_nothing_of_it_is_open_to_others(data_dir: Path) -> None:
+    with Service(data_dir=data_dir, jwt_secret="") as service:
+        service.request("GET", "/healthz")
+        for name in ("jwt_secret", "postgres-password", "lock"):
+            assert (data_dir / name).stat().st_mode & 0o077 == 0, name
+        home = data_dir / "postgres"
+        assert home.stat().st_mode & 0o777 == 0o700
+        assert (home / "run").stat().st_mode & 0o777 == 0o700
+        owner = psutil.Process(postgres_pid(data_dir)).uids().real
+        assert owner == home.stat().st_uid
+        assert owner != 0
+        assert SECRET not in (data_dir / "jwt_secret").read_text()
+        assert not psutil.Process(postgres_pid(data_dir)).net_connections("inet")
+        hba = (home / "data" / "pg_hba.conf").read_text()
+        rules = [line.split()[-1] for line in hba.splitlines() if line.strip() and not line.startswith("#")]
+        assert set(rules) == {"scram-sha-256"}
+
+
+def test_postgresql_killed_alone_is_started_again_by_the_running_service(data_dir: Path) -> None:
+    with Service(data_dir=data_dir) as service:
+        _store(service)
+        for _ in range(2):
+            os.kill(postgres_pid(data_dir), signal.SIGKILL)
+            service.wait_for("the embedded PostgreSQL ended; starting it again")
+            _until(lambda: service.request("GET", "/readyz").status == 200)
+            assert _remembers(service)
+            assert service.request("GET", "/healthz").status == 200
+
+
+def test_while_the_database_is_away_the_service_says_so_and_heals(data_dir: Path) -> None:
+    with Service(data_dir=data_dir) as service:
+        _store(service)
+        server = psutil.Process(postgres_pid(data_dir))
+        stopped = [server, *server.children()]
+        for process in stopped:
+            process.suspend()  # it neither answers nor refuses
+        try:
+            threads = [
+                threading.Thread(target=service.request, args=("POST", "/postUserFavorites", [RECORD]))
+                for _ in range(30)
+            ]
+            for thread in threads:
+                thread.start()
+            assert service.request("GET", "/readyz", timeout_s=10).status == 503
+            assert service.request("GET", "/healthz", timeout_s=5).status == 200
+            answer = service.request("POST", "/postUserFavorites", [RECORD], user="bob", timeout_s=30)
+            assert answer.status == 503
+            assert answer.headers["Retry-After"]
+            assert answer.content["type"] == "/problems/unavailable"
+        finally:
+            for process in stopped:
+                process.resume()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        _until(lambda: service.request("GET", "/readyz").status == 200)
+        assert _remembers(service)
+
+
+def test_the_service_killed_alone_starts_again(data_dir: Path) -> None:
+    service = Service(data_dir=data_dir)
+    service.start()
+    _store(service)
+    left_over = postgres_pid(data_dir)
+    service.kill()
+    assert not _gone(left_over), "nobody is there to stop it: that is what the next start must deal with"
+    with service:
+        assert _gone(left_over)
+        assert _remembers(service)
+
+
+def test_both_killed_start_again(data_dir: Path) -> None:
+    service = Service(data_dir=data_dir)
+    service.start()
+    _store(service)
+    pid = postgres_pid(data_dir)
+    service.kill()
+    os.kill(pid, signal.SIGKILL)
+    with service:
+        assert _remembers(service)
+
+
+def test_a_pid_that_is_now_somebody_elses_is_left_alone(data_dir: Path) -> None:
+    service = Service(data_dir=data_dir)
+    service.start()
+    _store(service)
+    pid = postgres_pid(data_dir)
+    service.kill()
+    os.kill(pid, signal.SIGKILL)
+    _until(lambda: _gone(pid))
+    file = data_dir / "postgres" / "data" / "postmaster.pid"
+    # As the same account, so that PostgreSQL itself would take it for a server and refuse to start.
+    owner = file.stat().st_uid
+    stranger = (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+        if owner == os.getuid()
+        else (subprocess.Popen(["/bin/sleep", "120"], user=owner, group=owner, extra_groups=[]))
+    )
+    try:
+        file.write_text(file.read_text().replace(str(pid), str(stranger.pid), 1))
+        with service:
+            assert _remembers(service)
+            assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_half_a_cluster_is_made_anew(data_dir: Path) -> None:
+    with Service(data_dir=data_dir):
+        pass
+    home = data_dir / "postgres"
+    (home / "data").rename(home / "data.new")
+    with Service(data_dir=data_dir) as service:
+        _store(service)
+    assert not (home / "data.new").exists()
+
+
+def _leaves(**settings: object) -> str:
+    """Runs a service that is to end by itself with status 1, and gives its last line."""
+    values = {"port": "0", "jwt_secret": SECRET} | settings
+    environment = os.environ | {f"FAVSYNC_{name.upper()}": str(value) for name, value in values.items()}
+    command = [sys.executable, "-m", "favsync", "serve"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_a_second_service_says_so_and_leaves(data_dir: Path) -> None:
+    with Service(data_dir=data_dir) as service:
+        said = _leaves(data_dir=data_dir)
+        expected = f"data_dir: {data_dir} is in use by another favsync (process {service.process.pid})"
+        assert said == f"favsync: {expected}"
+        assert service.request("GET", "/readyz").status == 200
+        port = service.url.rpartition(":")[2]
+        assert _leaves(data_dir=data_dir.parent / "other", port=port).startswith(
+            f"favsync: cannot listen on 127.0.0.1:{port}: "
+        )
+
+
+def test_a_data_directory_of_another_major_version_is_refused(data_dir: Path) -> None:
+    with Service(data_dir=data_dir):
+        pass
+    (data_dir / "postgres" / "data" / "PG_VERSION").write_text("17\n")
+    assert "is of PostgreSQL 17, and this release runs 18" in _leaves(data_dir=data_dir)
+
+
+def test_a_path_too_long_for_a_socket_gets_one_elsewhere(data_dir: Path) -> None:
+    long = data_dir / ("d" * 120)
+    with Service(data_dir=long) as service:
+        _store(service)
+        assert _remembers(service)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has an account to change to")
+def test_under_root_a_closed_folder_is_named(data_dir: Path) -> None:
+    data_dir.parent.chmod(0o700)
+    said = _leaves(data_dir=data_dir)
+    assert f"which {data_dir.parent} is closed to" in said
+    assert "/var/lib/favsync" in said
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="nothing is closed to root")
+def test_a_folder_that_cannot_be_written_is_named(data_dir: Path) -> None:
+    data_dir.parent.chmod(0o500)
+    assert f"{data_dir}" in _leaves(data_dir=data_dir)
+    data_dir.parent.chmod(0o700)
