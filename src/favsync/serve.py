@@ -18,6 +18,7 @@ from favsync.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+TRIAL_USER = "demo"
 TRIAL_TOKEN_S = 3600
 
 
@@ -63,10 +64,10 @@ async def _until_stopped(app: web.Application, settings: Settings, url: str, sto
 
 def greeting(settings: Settings, url: str) -> str:
     """What a newcomer can paste into a shell: shown only by a service with a database of its own."""
-    token = issue(settings.jwt_secrets[0], "ann", scopes=(), now_s=int(time.time()), ttl_s=TRIAL_TOKEN_S)
+    token = issue(settings.jwt_secrets[0], TRIAL_USER, scopes=(), now_s=int(time.time()), ttl_s=TRIAL_TOKEN_S)
     record = '[{"item": "session_21982", "actionDate": "2017-05-02T10:45:12.798Z", "action": "ADD"}]'
     return f"""
-# favsync is up, with a PostgreSQL of its own in {settings.data_dir}. Try it as the user ann; her token lasts an hour.
+# favsync is up, with a PostgreSQL of its own in {settings.data_dir}. The token lasts an hour.
 TOKEN={token}
 curl -sS {url}/postUserFavorites -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
   -d {shlex.quote(record)}

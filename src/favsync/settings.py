@@ -187,8 +187,12 @@ def shown(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if value is None:
             rows[name] = ""
+        elif isinstance(value, bool):
+            rows[name] = str(value).lower()
+        elif isinstance(value, float):
+            rows[name] = f"{value:g}s"
         elif not field.metadata["secret"]:
-            rows[name] = str(value).lower() if isinstance(value, bool) else str(value)
+            rows[name] = str(value)
         else:
             rows[name] = _without_password(value) if name == "database_url" else "********"
     return rows

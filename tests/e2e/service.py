@@ -23,7 +23,7 @@ START_TIMEOUT_S = 60.0
 
 class Answer(NamedTuple):
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     content: Any
 
 
@@ -95,11 +95,11 @@ class Service:
         content: Any = None,
         *,
         user: str | None = "ann",
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = 30.0,
-        **headers: str,
     ) -> Answer:
         """One request on a connection of its own. Raises OSError or http.client.HTTPException where none answers."""
-        sent = dict(headers)
+        sent = dict(headers or {})
         if user is not None:
             sent["Authorization"] = f"Bearer {token(user)}"
         body = None if content is None else json.dumps(content).encode()

@@ -1,4 +1,4 @@
-"""kill -9 at random, of the service, of PostgreSQL, or of both, in a stream of writes: what was acknowledged is there."""
+"""kill -9 at random, of the service, PostgreSQL or both, in a stream of writes: what was acknowledged is there."""
 
 import http.client
 import os

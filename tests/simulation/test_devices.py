@@ -56,8 +56,9 @@ class World(RuleBasedStateMachine):
         self.devices = [Device(), Device()]
         self.server: State = {}
 
-    def _ask(self, service: int, method: str, path: str, content: Any = None, **headers: str) -> Any:
-        answer = self.services[service].request(method, path, content, user=self.user, **headers)
+    def _ask(self, service: int, method: str, path: str, content: Any = None, prefer: str = "") -> Any:
+        headers = {"Prefer": prefer}
+        answer = self.services[service].request(method, path, content, user=self.user, headers=headers)
         assert answer.status == 200, answer
         return answer
 
@@ -82,7 +83,7 @@ class World(RuleBasedStateMachine):
         after = f"?after={one.cursor}" if one.cursor else ""
         for _ in range(1 + again):
             if one_round_trip:
-                answer = self._ask(service, "POST", POST + after, sent, Prefer="return=representation")
+                answer = self._ask(service, "POST", POST + after, sent, prefer="return=representation")
             else:
                 receipts = self._ask(service, "POST", POST, sent).content["receipts"]
                 self._check_receipts(sent, receipts)

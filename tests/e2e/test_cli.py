@@ -1,0 +1,112 @@
+"""The command line, as an operator meets it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jwt
+
+from tests.e2e.service import SECRET, Service
+
+
+def favsync(*words: str, **variables: object) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FAVSYNC_")}
+    settings = {f"FAVSYNC_{name.upper()}": str(value) for name, value in variables.items()}
+    return subprocess.run(
+        [sys.executable, "-m", "favsync", *words],
+        env=clean | settings, cwd="/", capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_a_token_is_what_the_service_accepts(data_dir: Path) -> None:
+    made = favsync("token", "ann", "--scope", "feed:read", "--scope", "admin", "--ttl", "2m", data_dir=data_dir)
+    secret = (data_dir / "jwt_secret").read_text()
+    claims = jwt.decode(made.stdout.strip(), secret, algorithms=["HS256"])
+    assert (claims["sub"], claims["scope"], claims["exp"] - claims["iat"]) == ("ann", "feed:read admin", 120)
+    with Service(data_dir=data_dir, jwt_secret="") as service:
+        headers = {"Authorization": f"Bearer {made.stdout.strip()}"}
+        assert service.request("GET", "/getUserFavorites", user=None, headers=headers).status == 200
+        assert service.request("GET", "/getUserFavorites").status == 401
+
+
+def test_what_is_wrong_is_said_in_one_sentence(data_dir: Path) -> None:
+    for words, said in (
+        (["token", "ann", "--ttl", "soon"], "favsync: --ttl: is not a duration such as 90s, 10m, 1h or 2d\n"),
+        (["token", ""], "favsync: the subject is empty\n"),
+        (["serve", "--port", "x"], "favsync: --port: not a valid integer\n"),
+        (["config", "--config", "/nowhere"], "favsync: --config /nowhere: No such file or directory\n"),
+    ):
+        done = favsync(*words, data_dir=data_dir)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_an_external_database_needs_a_secret_and_names_it(dsn: str) -> None:
+    done = favsync("serve", database_url=dsn)
+    assert done.returncode == 1
+    assert done.stderr.startswith("favsync: FAVSYNC_JWT_SECRET is not set: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_wrong_password_is_said_and_not_repeated(dsn: str) -> None:
+    wrong = dsn.replace("favsync:", "favsync:hunter2")
+    done = favsync("serve", database_url=wrong, jwt_secret=SECRET, port=0)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("favsync: database_url: password authentication failed")
+    assert "hunter2" not in done.stderr
+
+
+def test_config_shows_what_is_in_force(data_dir: Path) -> None:
+    done = favsync("config", "--max-batch", "7", data_dir=data_dir, jwt_secret=SECRET)
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert lines["max_batch"].split() == ["max_batch", "=", "7", "#", "--max-batch"]
+    assert lines["port"].endswith("# default")
+    assert "********" in lines["jwt_secret"]
+    assert SECRET not in done.stdout
+    assert not data_dir.exists()
+
+
+def test_migrate_then_serve_without_migrating(data_dir: Path, dsn: str) -> None:
+    assert favsync("migrate", data_dir=data_dir).returncode == 0
+    with Service(data_dir=data_dir, migrate="false") as service:
+        assert service.request("GET", "/getUserFavorites").content == []
+        refused = favsync("migrate", data_dir=data_dir)
+        assert refused.returncode == 1
+        assert "is in use by another favsync" in refused.stderr
+    assert favsync("migrate", database_url=dsn, jwt_secret=SECRET).returncode == 0
+
+
+def test_sigterm_lets_what_is_under_way_end(dsn: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        service = Service(database_url=dsn)
+        service.start()
+        service.process.send_signal(number)
+        assert service.process.wait(10) == 0
+        assert service.wait_for("stopped")
+
+
+def test_the_log_is_json_and_one_line_a_request(dsn: str) -> None:
+    with Service(database_url=dsn) as service:
+        record = {"item": "secret-item", "actionDate": "2020-01-01T00:00:00Z", "action": "ADD"}
+        service.request("POST", "/postUserFavorites", [record])
+        entry = service.wait_for("request")
+        assert {"method", "route", "status", "duration_ms", "request_id", "user", "level", "timestamp"} <= set(entry)
+        assert (entry["method"], entry["route"], entry["status"]) == ("POST", "/postUserFavorites", 200)
+    everything = "\n".join(service.lines)
+    for secret in ("secret-item", "ann", SECRET, "eyJ"):
+        assert secret not in everything
+
+
+def test_an_external_database_gets_no_greeting(dsn: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "favsync", "serve", "--port", "0"],
+        env=os.environ | {"FAVSYNC_DATABASE_URL": dsn, "FAVSYNC_JWT_SECRET": SECRET, "FAVSYNC_LOG_FORMAT": "json"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while '"ready"' not in process.stderr.readline():
+        assert process.poll() is None
+    process.terminate()
+    printed, _ = process.communicate(timeout=20)
+    assert printed == ""

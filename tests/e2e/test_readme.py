@@ -1,0 +1,121 @@
+"""The README is true: its commands are run, and print what it says they print."""
+
+import doctest
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from favsync.core import merge
+from tests import settings_table
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+# `<!-- console: why -->` before a block says why it is not simply run.
+BLOCK = re.compile(r"(?:<!-- console: (.*?) -->\n)?```console\n(.*?)```", re.DOTALL)
+READY_S = 90
+
+
+@pytest.fixture(scope="module")
+def served(session_dir: Path) -> Iterator[tuple[dict[str, str], str, str]]:
+    """`make serve`, as the README has it: the environment it ran in, its port, and what it printed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    settings = {"FAVSYNC_PORT": port, "FAVSYNC_DATA_DIR": str(session_dir / "readme")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("FAVSYNC_", "MAKE"))}
+    printed = session_dir / "printed"
+    with printed.open("wb") as out:
+        service = subprocess.Popen(["/usr/bin/env", "make", "serve"], cwd=ROOT, env=environment | settings, stdout=out)
+    deadline = time.monotonic() + READY_S
+    while "getUserFavorites" not in printed.read_text():
+        assert service.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield environment | settings, port, printed.read_text()
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(20) in (0, -signal.SIGTERM)  # make's own end; the service has then ended before it
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", int(port)))
+
+
+def _run(script: str, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["/bin/bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_make_serve_prints_can_be_pasted(served: tuple[dict[str, str], str, str]) -> None:
+    environment, port, printed = served
+    record = '{"item":"session_21982","actionDate":"2017-05-02T10:45:12.798Z","action":"ADD"}'
+    receipt = '{"item":"session_21982","outcome":"applied","action":"ADD","actionDate":"2017-05-02T10:45:12.798Z"}'
+    script = printed.replace("curl -sS", "echo; curl -sS")
+    assert _run(script, environment).split() == [f'{{"receipts":[{receipt}]}}', f"[{record}]"]
+    assert f"http://127.0.0.1:{port}/getUserFavorites" in printed
+
+
+def test_its_commands_print_what_it_says(served: tuple[dict[str, str], str, str]) -> None:
+    environment, port, _ = served
+    script, expected = [], []
+    blocks = [(reason, text) for reason, text in BLOCK.findall(README)]
+    assert [reason for reason, _ in blocks if reason] == [
+        "serve", "not run by the test of this page, which is one of them", "needs a server of yours",
+    ]  # fmt: skip
+    for reason, text in blocks:
+        if reason:
+            continue
+        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+            command, output = _split(part)
+            script.append(f"{command}; echo; echo ---")
+            expected.append(output)
+    assert len(expected) > 5
+    printed = _run("\n".join(script).replace(":8080", f":{port}"), environment)
+    assert [part.strip() for part in printed.split("\n---\n")[:-1]] == expected
+
+
+def _split(part: str) -> tuple[str, str]:
+    """A command, which goes on for as long as a quote is open, and what it prints."""
+    lines = part.splitlines()
+    for end in range(1, len(lines) + 1):
+        command = "\n".join(lines[:end])
+        if command.count("'") % 2 == 0:
+            return command, "\n".join(lines[end:]).strip()
+    raise AssertionError(part)
+
+
+def test_its_truth_table_is_the_one_that_the_doctest_prints() -> None:
+    examples = doctest.DocTestParser().get_examples(merge.__doc__ or "")
+    [table] = [example.want for example in examples if example.source == "truth_table()\n"]
+    assert table in README
+
+
+def test_its_settings_are_those_there_are() -> None:
+    assert "\n".join(settings_table.rows()) in README
+
+
+def test_every_target_it_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "CHANGELOG.md",
+        *(f"docs/{path.relative_to(ROOT / 'docs')}" for path in (ROOT / "docs").rglob("*.md")),
+    ],
+)
+def test_every_link_within_leads_somewhere(page: str) -> None:
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text()):
+        if "://" not in link:
+            assert ((ROOT / page).parent / link).exists(), link
