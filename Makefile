@@ -10,12 +10,12 @@ STAMP  := $(VENV)/.installed
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
-# The exact set of packages is the hash of the lock file and of pyproject.toml, not a date: a checkout
-# rewrites dates. Installed elsewhere first and then renamed, .venv would not work: its scripts hold its path.
+# What is installed is told by a sum of the lock file and of the project's own metadata, not by dates, which a
+# checkout rewrites, nor by how the tools are set up.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "favsync needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
-	@sum=$$(cat requirements.lock pyproject.toml | cksum); \
+	@sum=$$(sed '/^\[tool/,$$d' pyproject.toml | cat requirements.lock - | cksum); \
 	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$sum" ]; then touch $(STAMP); else \
 	  set -e; echo "installing into $(VENV) (once, until the lock file changes)"; rm -rf $(VENV); \
 	  $(PYTHON) -m venv $(VENV) || { echo "Python has no venv: apt-get install python3-venv"; exit 1; }; \
