@@ -117,7 +117,7 @@ def _load(flags: dict[str, object], config: Path | None) -> Settings:
     path = effective.data_dir / "jwt_secret"
     try:
         make_data_dir(effective.data_dir)
-        return settings.with_jwt_secret(effective, ensure_secret(path))
+        return settings.with_jwt_secret(effective, ensure_secret(path), path)
     except OSError as error:
         raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
 

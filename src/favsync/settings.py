@@ -175,8 +175,12 @@ def load(
     return settings, origins, warnings
 
 
-def with_jwt_secret(settings: Settings, secret: str) -> Settings:
-    """The same settings with a secret that the service made itself."""
+def with_jwt_secret(settings: Settings, secret: str, path: Path) -> Settings:
+    """The same settings with a secret that the service made itself; SettingsError where somebody cut it short."""
+    try:
+        _is_secret(secret)
+    except marshmallow.ValidationError as error:
+        raise SettingsError(f"{path}: {error.messages[0]}; remove the file to get a new one") from None
     return dataclasses.replace(settings, jwt_secret=secret)
 
 

@@ -42,6 +42,13 @@ def test_what_is_wrong_is_said_in_one_sentence(data_dir: Path) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
+def test_a_secret_that_was_cut_short_is_not_signed_with(data_dir: Path) -> None:
+    favsync("token", "ann", data_dir=data_dir)
+    (data_dir / "jwt_secret").write_text("")
+    said = f"favsync: {data_dir}/jwt_secret: must be at least 32 bytes long; remove the file to get a new one\n"
+    assert favsync("token", "ann", data_dir=data_dir).stderr == said
+
+
 def test_an_external_database_needs_a_secret_and_names_it(dsn: str) -> None:
     done = favsync("serve", database_url=dsn)
     assert done.returncode == 1

@@ -150,21 +150,25 @@ class Cluster:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _account(self) -> int | None:
-        """The uid PostgreSQL runs as; None: our own."""
-        if not _is_root():
+    def _account(self) -> pwd.struct_passwd | None:
+        """Whom PostgreSQL runs as; None: ourselves."""
+        if os.geteuid() != 0:
             return None
-        if self._home.exists() and (uid := self._home.stat().st_uid):
-            return uid
+        uid = self._home.stat().st_uid if self._home.exists() else 0
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(ACCOUNT).pw_uid
-        return ANYBODY_UID
+            return pwd.getpwuid(uid) if uid else pwd.getpwnam(ACCOUNT)
+        with contextlib.suppress(KeyError):
+            return pwd.getpwuid(uid or ANYBODY_UID)
+        raise EmbeddedError(
+            f"data_dir: the system has no account with uid {uid or ANYBODY_UID} for PostgreSQL to run as; "
+            f"make one named {ACCOUNT}"
+        )
 
     def _as_account(self) -> dict[str, Any]:
         """Keyword arguments of Popen: that account, a folder it can stand in, and nothing of our environment."""
         arguments: dict[str, Any] = {"cwd": self._home, "env": {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}}
-        if (uid := self._account()) is not None:
-            arguments |= {"user": uid, "group": pwd.getpwuid(uid).pw_gid, "extra_groups": []}
+        if (account := self._account()) is not None:
+            arguments |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         return arguments
 
     def _own_folder(self, folder: Path) -> None:
@@ -172,12 +176,13 @@ class Cluster:
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
         if account is not None:
-            os.chown(folder, account, pwd.getpwuid(account).pw_gid)
+            os.chown(folder, account.pw_uid, account.pw_gid)
 
     def _check_reachable(self) -> None:
-        uid = self._account()
-        if uid is None:
+        account = self._account()
+        if account is None:
             return
+        uid = account.pw_uid
         for folder in [self.data_dir, *self.data_dir.parents]:
             state = folder.stat()
             if not state.st_mode & (0o100 if state.st_uid == uid else 0o001):
@@ -193,8 +198,8 @@ class Cluster:
         password_file = self._home / "password.new"
         password_file.unlink(missing_ok=True)
         write_secret(password_file, ensure_secret(self._password_file))
-        if (uid := self._account()) is not None:
-            os.chown(password_file, uid, -1)
+        if (account := self._account()) is not None:
+            os.chown(password_file, account.pw_uid, account.pw_gid)
         try:
             done = subprocess.run(
                 [
@@ -241,7 +246,3 @@ class Cluster:
             return
         file = self.pgdata / "postmaster.pid"
         file.write_text(file.read_text().replace(line, str(os.getpid()), 1))
-
-
-def _is_root() -> bool:
-    return os.geteuid() == 0
