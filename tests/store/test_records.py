@@ -211,7 +211,7 @@ async def test_of_the_same_push_many_times_at_once_only_one_leaves_a_trace(
     for turn in range(10):
         same = [record(f"u{user}", f"i{turn}", Version(turn, False)) for user in range(4)]
         await asyncio.gather(*(push(database, *same) for _ in range(8)))
-        assert await connection.fetch("SELECT DISTINCT seq FROM streams") == [(turn + 1,)]
+        assert await connection.fetchval("SELECT array_agg(DISTINCT seq) FROM streams") == [turn + 1]
     assert await connection.fetchval("SELECT count(*) FROM feed_pending") == 40
 
 
@@ -224,7 +224,7 @@ async def test_a_thousand_users_in_one_push(database: Database, connection: asyn
     newer = [
         record(each.key.user, "x", Version(each.version.action_us + number % 2, False))
         for number, each in enumerate(offered)
-    ]  # noqa: E501
+    ]
     began = time.monotonic()
     seen = await push(database, *newer)
     assert time.monotonic() - began < 2

@@ -84,6 +84,7 @@ class Database:
         self._target: dict[str, Any] = {}
         self._pool_size = pool_size
         self._migrate_first = migrate_first
+        self._migrations = migrate.known()
         self._pool: asyncpg.Pool | None = None
         self._epoch: epoch.Epoch | None = None
         self._warned = False
@@ -158,7 +159,7 @@ class Database:
         """Applies what is pending and names it; raises as asyncpg does, or MigrationError."""
         connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
         try:
-            return [migration.file for migration in await migrate.migrate(connection, migrate.known())]
+            return [migration.file for migration in await migrate.migrate(connection, self._migrations)]
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -182,7 +183,7 @@ class Database:
         [identity] = await connection.fetch(_IDENTITY)
         if identity["version"] < OLDEST_SERVER:
             raise SettingsError("database_url: PostgreSQL 15 or newer is needed")
-        if todo := await migrate.pending(connection, migrate.known()):
+        if todo := await migrate.pending(connection, self._migrations):
             raise Unavailable(f"The schema is behind this release: run `favsync migrate` ({todo[0].file} is missing).")
         self._epoch = await epoch.current(connection, identity)
         lax = [name for name in ("fsync", "synchronous_commit") if identity[name] == "off"]

@@ -36,7 +36,10 @@ class Embedded:
         It may still be recovering: it is up when it answers. Raises EmbeddedError.
         """
         await asyncio.to_thread(self._cluster.prepare)
-        self._process = self._cluster.spawn()
+        try:
+            self._process = self._cluster.spawn()
+        except OSError as error:
+            raise EmbeddedError(f"the embedded PostgreSQL does not start: {error}") from error
         return self._cluster.target()
 
     async def watch(self) -> None:
