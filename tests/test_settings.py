@@ -9,6 +9,7 @@ from favsync import settings
 from favsync.core.errors import SettingsError
 
 SECRET = "x" * 32
+BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 
 
 @pytest.fixture(autouse=True)
@@ -60,13 +61,10 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
         ({"JWT_SECRET": "short"}, "FAVSYNC_JWT_SECRET: must be at least 32 bytes long"),
         ({"JWT_SECRET_FILE": "/nowhere"}, "FAVSYNC_JWT_SECRET_FILE: cannot be read"),
         ({"DATABASE_URL": "mysql://x"}, "FAVSYNC_DATABASE_URL: must begin with postgresql://"),
-        (
-            {"DATABASE_URL": "postgresql://x"},
-            (
-                "FAVSYNC_JWT_SECRET is not set: with a database of your own, the service needs the secret that your"
-                " tokens are signed with"
-            ),
-        ),
+        ({"DATABASE_URL": "postgresql://u:hun/ter2@h/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),
+        ({"DATABASE_URL": "postgresql://u:hun#ter2@h/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),
+        ({"DATABASE_URL": "postgresql://[::1/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),
+        ({"DATABASE_URL": "postgresql://h:abc/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),
     ],
 )
 def test_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str) -> None:
@@ -93,6 +91,12 @@ def test_so_is_what_is_wrong_in_the_file(tmp_path: Path, content: str, said: str
     assert caught.value.detail == said
 
 
+def test_a_database_of_your_own_needs_your_secret() -> None:
+    loaded = settings.Settings(database_url="postgresql://x")
+    with pytest.raises(SettingsError, match=r"^FAVSYNC_JWT_SECRET is not set: with a database of your own"):
+        settings.with_jwt_secret(loaded)
+
+
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^--config /nowhere\.toml: No such file or directory$"):
         settings.load(config=Path("/nowhere.toml"))
@@ -109,6 +113,8 @@ def test_what_is_shown_holds_no_secret() -> None:
     loaded = settings.Settings(database_url="postgresql://ann:hunter2@db:5432/x?sslmode=require", jwt_secret=SECRET)
     shown = settings.shown(loaded)
     assert shown["database_url"] == "postgresql://ann:********@db:5432/x?sslmode=require"
+    query = settings.Settings(database_url="postgresql:///db?user=u&password=hunter2&host=/run/x")
+    assert settings.shown(query)["database_url"] == "postgresql:///db?user=u&password=********&host=/run/x"
     assert "hunter2" not in str(shown)
     assert SECRET not in str(shown)
     assert shown["jwt_secret"] == "********"

@@ -52,7 +52,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
 async def _storage(app: web.Application) -> AsyncIterator[None]:
     """The database, opened behind the listening port: until it answers, /readyz says why it does not."""
     settings, database = app[keys.SETTINGS], app[keys.DATABASE]
-    embedded = Embedded(settings.data_dir) if settings.embedded else None
+    embedded = Embedded(settings.data_dir, connections=settings.database_pool) if settings.embedded else None
     if embedded:
         embedded.acquire()
     app[STORAGE] = asyncio.create_task(_keep(database, embedded, settings.database_url))
@@ -70,4 +70,13 @@ async def _keep(database: Database, embedded: Embedded | None, url: str | None) 
         await asyncio.Event().wait()  # nothing of ours can fail from here on
     else:
         target = await embedded.start()
-        await asyncio.gather(database.open(target), embedded.watch())
+        opening, watch = asyncio.create_task(database.open(target)), asyncio.create_task(embedded.watch())
+        try:
+            await asyncio.wait([opening, watch], return_when=asyncio.FIRST_COMPLETED)
+            if opening.done():
+                await opening
+            await watch
+        finally:
+            opening.cancel()
+            watch.cancel()
+            await asyncio.wait([opening, watch])

@@ -13,7 +13,7 @@ import typer
 
 from favsync import __version__, logs, settings
 from favsync.core.errors import OperatorError, SettingsError
-from favsync.files import ensure_secret, make_data_dir
+from favsync.core.record import SUBJECT_LENGTH_MAX
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
 from favsync.settings import Settings
@@ -28,7 +28,8 @@ app = typer.Typer(
 )
 _log = structlog.get_logger(__name__)
 
-MIGRATE_WAIT_S = 60.0
+MIGRATE_PATIENCE_S = 60.0
+TTL_MAX_S = 3650 * 86400
 _Config = Annotated[Path | None, typer.Option(envvar="FAVSYNC_CONFIG", help="A favsync.toml to read.")]
 
 
@@ -58,7 +59,7 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 @_takes_settings
 def serve(*, config: _Config = None, **flags: object) -> None:
     """Run the service until SIGTERM; without a database URL, with a PostgreSQL of its own."""
-    effective = _load(flags, config)
+    effective = settings.with_jwt_secret(_load(flags, config))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_service(effective))
 
@@ -85,9 +86,11 @@ def token(
         ttl_s = int(settings.parse_duration_s(ttl))
     except ValueError as error:
         raise SettingsError(f"--ttl: {error}") from None
-    if not subject:
-        raise SettingsError("the subject is empty")
-    secret = _load(flags, config).jwt_secrets[0]
+    if not 0 < ttl_s <= TTL_MAX_S:
+        raise SettingsError("--ttl: must be between 1s and 3650d")
+    if not 0 < len(subject) <= SUBJECT_LENGTH_MAX:
+        raise SettingsError(f"the subject must have 1 to {SUBJECT_LENGTH_MAX} characters")
+    secret = settings.with_jwt_secret(_load(flags, config)).jwt_secrets[0]
     typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
 
 
@@ -107,36 +110,26 @@ def version() -> None:
 
 
 def _load(flags: dict[str, object], config: Path | None) -> Settings:
-    """The settings, logs set up by them; with an embedded database, a secret that the service makes itself."""
+    """The settings, with the logs set up by them."""
     effective, _origins, warnings = settings.load(flags, config)
     logs.configure(style=effective.log_format, level=effective.log_level)
     for warning in warnings:
         _log.warning("a variable that means nothing", detail=warning)
-    if effective.jwt_secret is not None:
-        return effective
-    path = effective.data_dir / "jwt_secret"
-    try:
-        make_data_dir(effective.data_dir)
-        return settings.with_jwt_secret(effective, ensure_secret(path), path)
-    except OSError as error:
-        raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
+    return effective
 
 
 async def _migrate(effective: Settings) -> None:
     database = Database(pool_size=1)
-    embedded = Embedded(effective.data_dir) if effective.embedded else None
+    embedded = Embedded(effective.data_dir, connections=1) if effective.embedded else None
     if embedded:
         embedded.acquire()
     try:
         target = await embedded.start() if embedded else {"dsn": effective.database_url}
-        async with asyncio.timeout(MIGRATE_WAIT_S):
-            await database.open(target)
-    except TimeoutError:
-        raise OperatorError(f"the database was not to be reached in {MIGRATE_WAIT_S:.0f} s") from None
+        await database.open(target, patience_s=MIGRATE_PATIENCE_S)
     finally:
         await database.close()
         if embedded:
-            await embedded.stop(timeout_s=MIGRATE_WAIT_S)
+            await embedded.stop(timeout_s=MIGRATE_PATIENCE_S)
     _log.info("the schema is that of this release")
 
 

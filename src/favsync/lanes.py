@@ -1,11 +1,12 @@
 """Lanes: the writes of one user go one after another, so that a user who is blocked blocks nobody else."""
 
+import asyncio
 import contextlib
 from asyncio import Lock
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
-from favsync.core.errors import Unavailable
+from favsync.core.errors import LockTimeout
 
 WAITING_MAX = 100
 
@@ -23,18 +24,25 @@ class Lanes:
         self._lanes: dict[str, _Lane] = {}
 
     @contextlib.asynccontextmanager
-    async def enter(self, users: Iterable[str]) -> AsyncIterator[None]:
-        """Waits for the lanes of all `users`, in one order for everybody; Unavailable where too many wait already."""
+    async def enter(self, users: Iterable[str], *, wait_s: float) -> AsyncIterator[None]:
+        """Waits for the lanes of all `users`, in one order for everybody, but not for longer than `wait_s`.
+
+        Raises LockTimeout then, and where too many wait already.
+        """
         async with contextlib.AsyncExitStack() as stack:
-            for user in sorted(set(users)):
-                await stack.enter_async_context(self._one(user))
+            try:
+                async with asyncio.timeout(wait_s):
+                    for user in sorted(set(users)):
+                        await stack.enter_async_context(self._one(user))
+            except TimeoutError:
+                raise LockTimeout from None
             yield
 
     @contextlib.asynccontextmanager
     async def _one(self, user: str) -> AsyncIterator[None]:
         lane = self._lanes.setdefault(user, _Lane())
         if lane.inside > WAITING_MAX:
-            raise Unavailable("Too many writes of this user are waiting. This one was not stored; send it again.")
+            raise LockTimeout("Too many writes of this user are waiting. This one was not stored; send it again.")
         lane.inside += 1
         try:
             async with lane.lock:

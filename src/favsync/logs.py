@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+import stamina.instrumentation
 import structlog
 
 _SHARED: list[Any] = [
@@ -32,6 +33,7 @@ def configure(*, style: str, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    stamina.instrumentation.set_on_retry_hooks([])  # how it ended stands in the request's line
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_without_request)
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -42,7 +44,9 @@ def configure(*, style: str, level: str) -> None:
 
 
 def _without_request(entry: logging.LogRecord) -> bool:
-    """The HTTP parser quotes what it could not read, and that may be a token: keep its message, drop the exception."""
-    if entry.name.startswith("aiohttp"):
+    """The HTTP parser quotes what it could not read, and that may be a token: of its exceptions keep the kind."""
+    if entry.name.startswith("aiohttp") and entry.exc_info:
+        kind = entry.exc_info[0]
+        entry.msg, entry.args = f"{entry.getMessage()} ({kind.__name__ if kind else 'unknown'})", ()
         entry.exc_info = None
     return True

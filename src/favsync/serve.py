@@ -23,19 +23,21 @@ TRIAL_TOKEN_S = 3600
 
 
 async def serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then ends what is under way and returns. Raises OperatorError."""
+    """Serves until SIGTERM, SIGINT or SIGHUP, then ends what is under way and returns. Raises OperatorError."""
     app = application.create_app(settings)
     runner = Runner(app)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port)
         try:
             await site.start()
-        except OSError as error:
-            raise OperatorError(f"cannot listen on {settings.host}:{settings.port}: {error.strerror}") from error
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
+            raise OperatorError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
         url = _url(settings.host, runner.addresses[0][1])
         _log.info("listening", url=url, embedded=settings.embedded)
         await _until_stopped(app, settings, url, stop)

@@ -8,18 +8,21 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import environs
 import marshmallow
 from marshmallow import fields, validate
 
 from favsync.core.errors import SettingsError
+from favsync.files import ensure_secret, make_data_dir
 
 PREFIX = "FAVSYNC_"
+MASK = "********"
 CONFIG_NAME = "favsync.toml"
 SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
+_BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
 _DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|)")
@@ -60,8 +63,15 @@ def _is_secret(value: str) -> None:
 
 
 def _is_database_url(value: str) -> None:
-    if urlsplit(value).scheme not in ("postgres", "postgresql"):
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise marshmallow.ValidationError(_BAD_URL) from None
+    if parts.scheme not in ("postgres", "postgresql"):
         raise marshmallow.ValidationError("must begin with postgresql://")
+    if parts.fragment:
+        raise marshmallow.ValidationError(_BAD_URL)
 
 
 def _default_data_dir() -> Path:
@@ -166,19 +176,28 @@ def load(
     except marshmallow.ValidationError as error:
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
-    settings = Settings(**loaded)
-    if not settings.embedded and settings.jwt_secret is None:
+    return Settings(**loaded), origins, warnings
+
+
+def with_jwt_secret(settings: Settings) -> Settings:
+    """The same settings with a secret to check tokens by: with an embedded database, one that the service makes itself.
+
+    Raises SettingsError where there is none, or it cannot be read or made.
+    """
+    if settings.jwt_secret is not None:
+        return settings
+    if not settings.embedded:
         raise SettingsError(
             f"{variable('jwt_secret')} is not set: with a database of your own, the service needs the secret that "
             "your tokens are signed with"
         )
-    return settings, origins, warnings
-
-
-def with_jwt_secret(settings: Settings, secret: str, path: Path) -> Settings:
-    """The same settings with a secret that the service made itself; SettingsError where somebody cut it short."""
+    path = settings.data_dir / "jwt_secret"
     try:
+        make_data_dir(settings.data_dir)
+        secret = ensure_secret(path)
         _is_secret(secret)
+    except OSError as error:
+        raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
     except marshmallow.ValidationError as error:
         raise SettingsError(f"{path}: {error.messages[0]}; remove the file to get a new one") from None
     return dataclasses.replace(settings, jwt_secret=secret)
@@ -198,7 +217,7 @@ def shown(settings: Settings) -> dict[str, str]:
         elif not field.metadata["secret"]:
             rows[name] = str(value)
         else:
-            rows[name] = _without_password(value) if name == "database_url" else "********"
+            rows[name] = _without_password(value) if name == "database_url" else MASK
     return rows
 
 
@@ -245,10 +264,12 @@ def _did_you_mean(name: str, known: Mapping[str, object] | set[str]) -> str:
 
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.split(':')[0]}:********@{host}"))
+    netloc = parts.netloc
+    if parts.password is not None:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.split(':')[0]}:{MASK}@{host}"
+    query = [(name, MASK if "password" in name.lower() else value) for name, value in parse_qsl(parts.query)]
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{urlencode(query, safe='*/')}" if query else "")
 
 
 def _lower(sentence: str) -> str:

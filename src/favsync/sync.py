@@ -1,5 +1,6 @@
 """The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from favsync.lanes import Lanes
 from favsync.store import records as store
 from favsync.store.database import Database
 
-LOCK_RETRY_S = 5.0
+LOCK_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +75,12 @@ class Sync:
     async def _offer(self, records: list[Record]) -> list[store.Seen]:
         if not records:
             return []
-        async with self._lanes.enter(record.key.user for record in records):
+        give_up = time.monotonic() + LOCK_WAIT_S
+        async with self._lanes.enter((record.key.user for record in records), wait_s=LOCK_WAIT_S):
+            left_s = give_up - time.monotonic()
             # Between the attempts no connection is held: whoever blocks this user does not block its neighbours.
             async for attempt in stamina.retry_context(
-                on=LockTimeout, attempts=None, timeout=LOCK_RETRY_S, wait_initial=0.05, wait_max=0.5
+                on=LockTimeout, attempts=None, timeout=left_s, wait_initial=0.05, wait_max=0.5
             ):
                 with attempt:
                     return await store.push(self._database, records, item_limit=self._max_items)

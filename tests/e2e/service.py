@@ -49,8 +49,8 @@ class Service:
         if self.process.poll() is None:
             self.stop()
 
-    def start(self, *, until: str = "ready") -> None:
-        """Starts it, and waits for a line of its log: `listening` or `ready`."""
+    def start(self, *, until: str | None = "ready") -> None:
+        """Starts it, and waits for a line of its log: `listening` or `ready`, or None."""
         self.process = subprocess.Popen(
             [sys.executable, "-m", "favsync", "serve"],
             env=self._environment,
@@ -61,6 +61,8 @@ class Service:
         )
         self._entries = queue.Queue()
         threading.Thread(target=self._read, args=(self.process, self._entries), daemon=True).start()
+        if until is None:
+            return
         self.url = self.wait_for("listening")["url"]
         if until != "listening":
             self.wait_for(until)

@@ -34,7 +34,7 @@ def test_a_token_is_what_the_service_accepts(data_dir: Path) -> None:
 def test_what_is_wrong_is_said_in_one_sentence(data_dir: Path) -> None:
     for words, said in (
         (["token", "ann", "--ttl", "soon"], "favsync: --ttl: is not a duration such as 90s, 10m, 1h or 2d\n"),
-        (["token", ""], "favsync: the subject is empty\n"),
+        (["token", ""], "favsync: the subject must have 1 to 255 characters\n"),
         (["serve", "--port", "x"], "favsync: --port: not a valid integer\n"),
         (["config", "--config", "/nowhere"], "favsync: --config /nowhere: No such file or directory\n"),
     ):

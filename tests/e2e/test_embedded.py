@@ -1,6 +1,10 @@
 """The embedded PostgreSQL, when things die."""
 
+import contextlib
+import http.client
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,7 +61,7 @@ def test_nothing_of_it_is_open_to_others(data_dir: Path) -> None:
             assert (data_dir / name).stat().st_mode & 0o077 == 0, name
         home = data_dir / "postgres"
         assert home.stat().st_mode & 0o777 == 0o700
-        assert (home / "run").stat().st_mode & 0o777 == 0o700
+        assert (data_dir / "run").stat().st_mode & 0o777 == 0o700
         owner = psutil.Process(postgres_pid(data_dir)).uids().real
         assert owner == home.stat().st_uid
         assert owner != 0
@@ -162,10 +166,90 @@ def test_half_a_cluster_is_made_anew(data_dir: Path) -> None:
     with Service(data_dir=data_dir):
         pass
     home = data_dir / "postgres"
-    (home / "data").rename(home / "data.new")
+    (home / "data").rename(home / "new-0123")
     with Service(data_dir=data_dir) as service:
         _store(service)
-    assert not (home / "data.new").exists()
+    assert not (home / "new-0123").exists()
+
+
+def test_killed_again_and_again_while_it_starts_for_the_first_time(data_dir: Path) -> None:
+    chance = random.Random(20170502)
+    service = Service(data_dir=data_dir)
+    for _ in range(8):
+        service.start(until=None)
+        time.sleep(chance.uniform(0.6, 2.2))
+        service.kill()
+    with service:
+        _store(service)
+
+
+def test_a_server_that_is_dead_and_not_buried_is_no_obstacle(data_dir: Path) -> None:
+    """As in a container whose first process buries nobody: here, the test is the parent that does not."""
+    with Service(data_dir=data_dir) as service:
+        _store(service)
+    file = data_dir / "postgres" / "data" / "postmaster.pid"
+    dead = subprocess.Popen(["/bin/true"])
+    _until(lambda: psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE)
+    file.write_text(f"{dead.pid}\n{file.parent}\n1\n5432\n\n\n0 0\nready\n")
+    shutil.chown(file, file.parent.stat().st_uid)
+    with service:
+        assert _remembers(service)
+    dead.wait()
+
+
+def test_sigterm_ends_it_in_ten_seconds_whatever_is_under_way(data_dir: Path) -> None:
+    service = Service(data_dir=data_dir)
+    service.start()
+    _store(service)
+    server = psutil.Process(postgres_pid(data_dir))
+    stopped = [server, *server.children()]
+    for process in stopped:
+        process.suspend()
+    asking = [threading.Thread(target=_ask_in_vain, args=(service,)) for _ in range(20)]
+    for thread in asking:
+        thread.start()
+    time.sleep(0.5)
+    began = time.monotonic()
+    assert service.stop() == 0
+    assert time.monotonic() - began < 10
+    _until(lambda: _gone(server.pid))
+    for process in stopped[1:]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.resume()
+    for thread in asking:
+        thread.join()
+    with service:
+        assert _remembers(service)
+
+
+def _ask_in_vain(service: Service) -> None:
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        service.request("POST", "/postUserFavorites", [RECORD | {"item": "b"}], user="bob")
+
+
+def test_a_password_that_is_gone_is_named(data_dir: Path) -> None:
+    with Service(data_dir=data_dir):
+        pass
+    (data_dir / "postgres-password").unlink()
+    assert _leaves(data_dir=data_dir).endswith("postgres-password is missing, and the cluster is there")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has an account to change to")
+def test_under_root_a_link_that_the_account_made_is_not_followed(data_dir: Path) -> None:
+    with Service(data_dir=data_dir):
+        pass
+    treasure = data_dir.parent / "treasure"
+    treasure.mkdir(mode=0o755)
+    (treasure / "postmaster.pid").write_text("1\n")
+    home = data_dir / "postgres"
+    for name in ("start.log", "run", "password.new"):
+        (home / name).symlink_to(treasure)
+    (home / "data").rename(home / "kept")
+    (home / "data").symlink_to(treasure)
+    _leaves(data_dir=data_dir)
+    assert (treasure.stat().st_uid, treasure.stat().st_mode & 0o777) == (0, 0o755)
+    assert (treasure / "postmaster.pid").read_text() == "1\n"
+    assert [path.name for path in treasure.iterdir()] == ["postmaster.pid"]
 
 
 def _leaves(**settings: object) -> str:

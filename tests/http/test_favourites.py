@@ -3,6 +3,10 @@
 import asyncio
 import base64
 import gzip
+import io
+import time
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -157,6 +161,10 @@ async def test_a_cursor_ahead_of_the_database_has_expired(client: Client, connec
     await connection.execute("UPDATE streams SET seq = 1")  # a disk snapshot put back: the epoch is the same
     response = await client.get(GET, params={"after": cursor}, headers=bearer())
     assert (await problem(response))["status"] == 410
+    wish = bearer(Prefer="return=representation")
+    response = await client.post(POST, json=[fav("c")], params={"after": cursor}, headers=wish)
+    assert (await problem(response))["status"] == 410
+    assert [record["item"] for record in (await get(client))[0]] == ["a", "b"], "refused, and stored all the same"
 
 
 async def test_etag(client: Client) -> None:
@@ -377,6 +385,46 @@ async def test_content_type(client: Client, content_type: str, status: int) -> N
     assert response.status == 200
 
 
+@pytest.mark.parametrize(
+    ("coding", "pack", "status"),
+    [
+        ("gzip", gzip.compress, 200),
+        ("X-GZIP", gzip.compress, 200),
+        ("deflate", zlib.compress, 200),
+        ("deflate", lambda body: zlib.compressobj(wbits=-15).compress(body) + b"", 400),
+        ("deflate", lambda body: zlib.compress(body, wbits=-15), 200),
+        ("identity", bytes, 200),
+        ("gzip", bytes, 400),
+        pytest.param("gzip", lambda body: gzip.compress(body)[:-4], 400, id="cut"),
+        pytest.param("gzip", lambda body: gzip.compress(body) * 2, 400, id="twice"),
+        ("br", bytes, 415),
+        ("gzip, gzip", lambda body: gzip.compress(gzip.compress(body)), 415),
+    ],
+)
+async def test_packed_bodies(client: Client, coding: str, pack: Callable[[bytes], bytes], status: int) -> None:
+    sent = pack(orjson.dumps([fav("a")]))
+    headers = bearer(**{"Content-Type": "application/json", "Content-Encoding": coding})
+    response = await client.post(POST, data=sent, headers=headers)
+    assert response.status == status, await response.text()
+    assert [record["item"] for record in (await get(client))[0]] == (["a"] if status == 200 else [])
+
+
+async def test_a_bomb_stalls_nobody(client: Client) -> None:
+    """A thousandth of what it unpacks to: refused without a token, and with one, and not unpacked meanwhile."""
+    bomb = zlib.compress(bytes(300_000_000))
+    headers = {"Content-Type": "application/json", "Content-Encoding": "deflate"}
+    for more, status in (({}, 401), (bearer(), 413)):
+        bombs = [asyncio.create_task(_post_bytes(client, bomb, headers | more)) for _ in range(4)]
+        began = time.monotonic()
+        assert (await client.get("/healthz")).status == 200
+        assert time.monotonic() - began < 1
+        assert await asyncio.gather(*bombs) == [status] * 4
+
+
+async def _post_bytes(client: Client, body: bytes, headers: dict[str, str]) -> int:
+    return (await client.post(POST, data=io.BytesIO(body), headers=headers)).status
+
+
 async def test_the_clock_offset_is_added_exactly(client: Client) -> None:
     ahead = timestamp.render(NOW_US + 3_600_000_000)
     receipts = await post(client, [fav("a", date=ahead)])
@@ -431,7 +479,7 @@ async def test_writers_of_one_user_wait_in_a_lane_and_no_neighbour_does(client: 
 
 
 async def test_a_lock_that_is_never_given_back_ends_in_503(client: Client, connection: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("favsync.sync.LOCK_RETRY_S", 1.0)
+    monkeypatch.setattr("favsync.sync.LOCK_WAIT_S", 1.0)
     await post(client, [fav("a")])
     async with connection.transaction():
         await connection.execute("SELECT FROM streams WHERE user_id = 'main/main/ann' FOR UPDATE")
@@ -439,6 +487,9 @@ async def test_a_lock_that_is_never_given_back_ends_in_503(client: Client, conne
         assert response.status == 503
         assert response.headers["Retry-After"] == "1"
         assert (await problem(response))["type"] == "/problems/busy"
+        began = time.monotonic()
+        assert set(await asyncio.gather(*(_status(client, "ann", number) for number in range(20)))) == {503}
+        assert time.monotonic() - began < 4, "each waits its own second, and not for those before it"
 
 
 async def _status(client: Client, user: str, number: int) -> int:

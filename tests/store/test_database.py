@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 import structlog
 
-from favsync.core.errors import CursorExpired, LockTimeout, SettingsError, Unavailable
+from favsync.core.errors import CursorExpired, LockTimeout, OperatorError, SettingsError, Unavailable
 from favsync.store import database as module
-from favsync.store import records
+from favsync.store import faults, records
 from favsync.store.database import Database
 from tests.postgres import Server
 
@@ -32,7 +32,7 @@ def test_no_error_of_a_passing_kind_leaves_the_store_as_it_is(kind: type[asyncpg
         expected = Unavailable
     else:
         expected = kind
-    with pytest.raises(expected) as caught, module._translated():
+    with pytest.raises(expected) as caught, faults.translated():
         raise kind("x")
     assert type(caught.value) is expected
 
@@ -42,7 +42,7 @@ def test_no_error_of_a_passing_kind_leaves_the_store_as_it_is(kind: type[asyncpg
     [ConnectionRefusedError(), TimeoutError(), FileNotFoundError(), asyncpg.InterfaceError("connection is closed")],
 )
 def test_nor_does_one_of_the_network(error: Exception) -> None:
-    with pytest.raises(Unavailable), module._translated():
+    with pytest.raises(Unavailable), faults.translated():
         raise error
 
 
@@ -62,6 +62,42 @@ async def test_what_waiting_cannot_mend_is_said_at_once(dsn: str, postgres: Serv
     for wrong in (dsn.replace("favsync:", "favsync:x"), postgres.dsn("nowhere")):
         with pytest.raises(SettingsError, match=r"^database_url: "):
             await Database(pool_size=1).open({"dsn": wrong})
+
+
+async def test_what_is_not_usable_any_more_is_unavailable_and_said(
+    database: Database, dsn: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("UPDATE favsync_migrations SET checksum = 'another'")
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'favsync'"
+    )
+    await asyncio.sleep(0.2)
+    with pytest.raises(Unavailable, match=r"^0001_records\.sql is not the file"):
+        await database.fetch("SELECT 1")
+    assert "0001_records.sql" in (await database.ping() or "")
+    await connection.execute("DROP TABLE favsync_migrations")
+    await connection.execute("CREATE TABLE favsync_migrations (another text)")
+    with pytest.raises(SettingsError, match=r"^database_url: "):
+        await Database(pool_size=1).open({"dsn": dsn})
+
+
+async def test_a_role_that_may_create_nothing_can_serve(dsn: str, connection: asyncpg.Connection) -> None:
+    role = f"r{uuid.uuid4().hex}"
+    await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    await connection.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}")
+    password = dsn.split(":")[2].split("@", maxsplit=1)[0]
+    other = Database(pool_size=1)
+    await (first := Database(pool_size=1)).open({"dsn": dsn})  # begins the epoch of this copy of the template
+    await other.open({"dsn": dsn.replace(f"favsync:{password}", f"{role}:x")})
+    assert await records.latest_seq(other, "ann") == 0
+    await asyncio.gather(first.close(), other.close())
+    await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_MAX_S", 0.1)
+    with pytest.raises(OperatorError, match=r"^gave up after 0 s: the database cannot be reached"):
+        await Database(pool_size=1).open({"host": "/nonexistent", "user": "x", "database": "x"}, patience_s=0.3)
 
 
 async def test_before_it_was_opened_it_is_unavailable() -> None:

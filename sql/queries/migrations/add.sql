@@ -1,2 +1,2 @@
 -- A migration was applied, in the same transaction.
-INSERT INTO migrations (version, name, checksum) VALUES ($1, $2, $3)
+INSERT INTO favsync_migrations (version, name, checksum) VALUES ($1, $2, $3)

@@ -1,2 +1,2 @@
 -- Has this database ever been migrated?
-SELECT to_regclass('migrations') IS NOT NULL
+SELECT to_regclass('favsync_migrations') IS NOT NULL

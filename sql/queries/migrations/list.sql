@@ -1,2 +1,2 @@
 -- The migrations this database has.
-SELECT version, name, checksum FROM migrations ORDER BY version
+SELECT version, name, checksum FROM favsync_migrations ORDER BY version

@@ -1,5 +1,5 @@
 -- Where it is written which migrations this database has.
-CREATE TABLE IF NOT EXISTS migrations (
+CREATE TABLE IF NOT EXISTS favsync_migrations (
   version    integer PRIMARY KEY,
   name       text NOT NULL,
   checksum   text NOT NULL,

@@ -29,6 +29,11 @@ class View:
         cursor = request.query.get("after")
         self._after = self._seal.read_cursor(cursor, user, [ENTITY]) if cursor is not None else None
 
+    async def check(self) -> None:
+        """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
+        if self._after is not None:
+            self._headers(await records.latest_seq(self._database, self._user))
+
     async def unless_known(self) -> web.Response:
         """304 where the caller has this very state: that rests on the user's seq, and reads no records."""
         if "If-None-Match" in self._request.headers:
@@ -45,7 +50,7 @@ class View:
 
     def _headers(self, seq: int) -> dict[str, str]:
         if self._after is not None and self._after > seq:
-            raise CursorExpired  # the database has forgotten what this cursor saw
+            raise CursorExpired
         representation = "all" if self._after is None else f"after {self._after}"
         return {
             "ETag": self._seal.etag(self._user, [ENTITY], representation, seq),
@@ -68,8 +73,9 @@ async def post_user_favorites(request: web.Request) -> web.Response:
     settings = request.app[keys.SETTINGS]
     wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
     body = await read_json(request, max_bytes=settings.max_body)
-    # A cursor that is not valid is refused before anything is stored.
     view = View(request, owner) if wishes.returns == "representation" else None
+    if view is not None:
+        await view.check()
     candidates, faults = schemas.read(body, max_batch=settings.max_batch, offset_us=offset_us)
     if faults and not wishes.lenient:
         raise InvalidRecords(faults)

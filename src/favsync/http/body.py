@@ -1,6 +1,7 @@
-"""JSON in."""
+"""JSON in, unpacked within bounds."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from email.message import Message
 
@@ -9,9 +10,12 @@ from aiohttp import web
 
 from favsync.core.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
 
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
+_GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's wbits for each form
+
 
 async def read_json(request: web.Request, *, max_bytes: int) -> object:
-    """The JSON value in a request's body.
+    """The JSON value in a request's body, of which there may be `max_bytes`, before and after unpacking.
 
     Raises UnsupportedMediaType, BodyTooLarge (before reading, where the length is announced), MalformedRequest.
     """
@@ -20,11 +24,14 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
     if (request.content_length or 0) > max_bytes:
         raise too_large
     try:
-        body = await request.read()  # bounded by the application's client_max_size, decompressed
+        body = await request.read()  # bounded by the application's client_max_size
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
     except web.RequestPayloadError as error:
-        raise MalformedRequest("The body broke off, or is not in its Content-Encoding.") from error
+        raise MalformedRequest("The body broke off.") from error
+    body = unpack(body, request.headers.get("Content-Encoding", ""), max_bytes=max_bytes)
+    if len(body) > max_bytes:
+        raise too_large
     return parse_json(body)
 
 
@@ -36,8 +43,32 @@ def check_content_type(headers: Mapping[str, str]) -> None:
     message = Message()
     message["Content-Type"] = declared
     charset = message.get_content_charset() or "utf-8"
-    if message.get_content_type() != "application/json" or charset not in ("utf-8", "utf8", "us-ascii"):
+    if message.get_content_type() != "application/json" or charset not in _CHARSETS:
         raise UnsupportedMediaType
+
+
+def unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
+    """The body without its Content-Encoding; of what unpacks to more than `max_bytes`, the beginning and one byte.
+
+    Raises UnsupportedMediaType for a coding other than gzip and deflate, MalformedRequest for a body not in it.
+    """
+    match coding.strip().lower():
+        case "" | "identity":
+            return body
+        case "gzip" | "x-gzip":
+            form = _GZIP
+        case "deflate":  # RFC 9110 means zlib's form, and some send the bare one
+            form = _ZLIB if body[:1] and body[0] & 0x0F == zlib.DEFLATED else _RAW
+        case _:
+            raise UnsupportedMediaType("A body may be packed with gzip or deflate, once.")
+    unpacker = zlib.decompressobj(form)
+    try:
+        unpacked = unpacker.decompress(body, max_bytes + 1)
+    except zlib.error:
+        raise MalformedRequest("The body is not in its Content-Encoding.") from None
+    if len(unpacked) <= max_bytes and (not unpacker.eof or unpacker.unused_data):
+        raise MalformedRequest("The body is not in its Content-Encoding.")
+    return unpacked
 
 
 def parse_json(body: bytes) -> object:

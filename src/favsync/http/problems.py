@@ -55,9 +55,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """Turns whatever a handler raises into a problem document."""
     try:
         return await handler(request)
-    except errors.FavsyncError as error:
-        if type(error) not in TABLE:
-            raise
+    except tuple(TABLE) as error:
         return response_to(error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

@@ -11,7 +11,7 @@ from favsync.http import access, keys, problems
 
 _log = structlog.get_logger(__name__)
 
-DRAIN_S = 4.0
+DRAIN_S = 2.0  # aiohttp waits for it twice: until requests end, and until they are cancelled
 HEADER_BYTES_MAX = 32 * 1024  # so that a token that is too long gets our answer, and not the parser's
 
 
@@ -22,7 +22,13 @@ class Runner(web.AppRunner):
     """
 
     def __init__(self, app: web.Application) -> None:
-        super().__init__(app, access_log=None, shutdown_timeout=DRAIN_S, max_field_size=HEADER_BYTES_MAX)
+        super().__init__(
+            app,
+            access_log=None,
+            shutdown_timeout=DRAIN_S,
+            max_field_size=HEADER_BYTES_MAX,
+            auto_decompress=False,  # aiohttp would unpack even what nobody reads, without a bound; body.py does it
+        )
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

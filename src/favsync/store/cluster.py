@@ -1,35 +1,40 @@
 """The files and commands of an embedded PostgreSQL: everything about it that needs no event loop.
 
 DATA_DIR/
-  lock                     flock: one service at a time
-  jwt_secret               the service's, not PostgreSQL's
-  postgres-password        of PostgreSQL's only role, 0600
-  binaries-VERSION/        only under root: a copy that the unprivileged account can read
-  postgres/                0700, the account's own
-    data/                  PGDATA
-    run/                   the socket
-    start.log              what the latest start said
+  lock                  flock: one service at a time
+  jwt_secret            the service's, not PostgreSQL's
+  postgres-password     of PostgreSQL's only role, 0600
+  binaries-VERSION/     only under root: a copy that the account can read
+  start.log             what the latest start said
+  run/                  0700, the account's own: the socket
+  postgres/             0700, the account's own
+    data/               PGDATA
+
+Under root, nothing of ours is made, opened for writing or handed over below a folder that the account can write: it
+could have put a link there, to anything.
 """
 
 import contextlib
 import fcntl
+import functools
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from favsync.core.errors import EmbeddedError
 from favsync.files import ensure_secret, make_data_dir, write_secret
-from favsync.store import binaries
+from favsync.store import binaries, leftover
 
 ACCOUNT = "favsync"
 ANYBODY_UID = 65534
+QUIT_S = 1.0
 SOCKET_PATH_MAX = 103  # the smallest of the systems' limits
 _ROLE = "favsync"
 _DATABASE = "postgres"
@@ -39,16 +44,19 @@ class Cluster:
     """One embedded PostgreSQL cluster, in `data_dir`.
 
     PostgreSQL refuses to run as root, so under root it gets an account of its own: whose the cluster is already, else
-    `favsync` where the system has it, else uid 65534. Every method may raise EmbeddedError.
+    `favsync` where the system has it, else uid 65534. `connections`: how many there will be. Every method may raise
+    EmbeddedError.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, connections: int = 10) -> None:
         self.data_dir = data_dir.absolute()
         self._home = self.data_dir / "postgres"
         self.pgdata = self._home / "data"
         self._password_file = self.data_dir / "postgres-password"
-        self._start_log = self._home / "start.log"
-        self._run = self._home / "run"
+        self._start_log = self.data_dir / "start.log"
+        self._run = self.data_dir / "run"
+        self._connections_max = max(100, connections + 20)
+        self._abandoned = threading.Event()
         self._lock_fd: int | None = None
 
     # -- before the first start ----------------------------------------------------------------------------------
@@ -83,17 +91,24 @@ class Cluster:
             if len(str(self._run / ".s.PGSQL.5432")) > SOCKET_PATH_MAX:
                 self._run = Path(tempfile.mkdtemp(prefix="favsync-"))
                 self._own_folder(self._run)
-            self._bin = binaries.find() if self._account() is None else binaries.copied_to(self.data_dir)
+            self._bin = binaries.find() if self._account is None else binaries.copied_to(self.data_dir)
             if not self.pgdata.exists():
                 self._initialise()
+            elif not self._password_file.exists():
+                raise EmbeddedError(f"data_dir: {self._password_file} is missing, and the cluster is there")
         except OSError as error:
             raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror}") from error
-        version = (self.pgdata / "PG_VERSION").read_text().strip()
+        with (self.pgdata / "PG_VERSION").open() as file:
+            version = file.read(8).strip()
         if version != str(binaries.MAJOR):
             raise EmbeddedError(
                 f"data_dir: {self.pgdata} is of PostgreSQL {version}, and this release runs {binaries.MAJOR}"
             )
-        self._stop_leftover()
+        leftover.end(self.pgdata, self._abandoned)
+
+    def abandon(self) -> None:
+        """Asks a `prepare` that runs in another thread to end soon."""
+        self._abandoned.set()
 
     # -- running -------------------------------------------------------------------------------------------------
 
@@ -108,6 +123,7 @@ class Cluster:
             "listen_addresses": "",
             "unix_socket_directories": str(self._run),
             "unix_socket_permissions": "0700",
+            "max_connections": str(self._connections_max),
             "logging_collector": "on",
             "log_filename": "postgresql-%a.log",  # seven files, each begun anew after a week
             "log_truncate_on_rotation": "on",
@@ -128,7 +144,8 @@ class Cluster:
 
     def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
         """The server itself has noted that it takes connections."""
-        return self._pid_file_line(1) == str(process.pid) and self._pid_file_line(8) == "ready"
+        lines = [leftover.pid_file_line(self.pgdata, number) for number in (1, 8)]
+        return lines == [str(process.pid), "ready"]
 
     def last_words(self) -> str:
         """The end of what the latest start said, in one line."""
@@ -138,18 +155,23 @@ class Cluster:
         return ""
 
     def stop(self, process: subprocess.Popen[bytes], *, timeout_s: float) -> None:
-        """A fast shutdown; after `timeout_s` an immediate one, which the next start recovers from."""
+        """A fast shutdown; after `timeout_s` an immediate one, which the next start recovers from; never more."""
         process.send_signal(signal.SIGINT)
-        try:
-            process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGQUIT)
-            process.wait()
-        if self._run.parent != self._home:
+        process.send_signal(signal.SIGCONT)
+        for number in (signal.SIGQUIT, signal.SIGKILL):
+            try:
+                process.wait(timeout_s)
+                break
+            except subprocess.TimeoutExpired:
+                process.send_signal(number)
+                timeout_s = QUIT_S
+        process.wait()
+        if self._run.parent != self.data_dir:
             shutil.rmtree(self._run, ignore_errors=True)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
+    @functools.cached_property
     def _account(self) -> pwd.struct_passwd | None:
         """Whom PostgreSQL runs as; None: ourselves."""
         if os.geteuid() != 0:
@@ -167,19 +189,19 @@ class Cluster:
     def _as_account(self) -> dict[str, Any]:
         """Keyword arguments of Popen: that account, a folder it can stand in, and nothing of our environment."""
         arguments: dict[str, Any] = {"cwd": self._home, "env": {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}}
-        if (account := self._account()) is not None:
+        if (account := self._account) is not None:
             arguments |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
         return arguments
 
     def _own_folder(self, folder: Path) -> None:
-        account = self._account()
+        """A folder of the account's, in a folder that is not."""
         folder.mkdir(exist_ok=True)
         folder.chmod(0o700)
-        if account is not None:
-            os.chown(folder, account.pw_uid, account.pw_gid)
+        if self._account is not None:
+            os.chown(folder, self._account.pw_uid, self._account.pw_gid)
 
     def _check_reachable(self) -> None:
-        account = self._account()
+        account = self._account
         if account is None:
             return
         uid = account.pw_uid
@@ -192,14 +214,18 @@ class Cluster:
                 )
 
     def _initialise(self) -> None:
-        """Makes the cluster beside its place and then a rename: a half-made cluster is never taken for one."""
-        scratch = self._home / "data.new"
-        shutil.rmtree(scratch, ignore_errors=True)
-        password_file = self._home / "password.new"
+        """Makes the cluster beside its place and then renames it: a half-made one is never taken for one.
+
+        Each try has a name of its own, since an initdb that outlived its service may still be writing to the last.
+        """
+        for old in self._home.glob("new-*"):
+            shutil.rmtree(old, ignore_errors=True)
+        scratch = self._home / f"new-{secrets.token_hex(8)}"
+        password_file = self.data_dir / "postgres-password.new"
         password_file.unlink(missing_ok=True)
         write_secret(password_file, ensure_secret(self._password_file))
-        if (account := self._account()) is not None:
-            os.chown(password_file, account.pw_uid, account.pw_gid)
+        if self._account is not None:
+            os.chown(password_file, self._account.pw_uid, self._account.pw_gid)
         try:
             done = subprocess.run(
                 [
@@ -213,36 +239,3 @@ class Cluster:
         if done.returncode != 0:
             raise EmbeddedError(f"data_dir: initdb failed: {done.stderr.strip()[-500:]}")
         scratch.rename(self.pgdata)
-
-    def _pid_file_line(self, number: int) -> str | None:
-        with contextlib.suppress(OSError, IndexError):
-            return (self.pgdata / "postmaster.pid").read_text().splitlines()[number - 1].strip()
-        return None
-
-    def _stop_leftover(self) -> None:
-        """Ends a server that outlived its service; we hold the lock, so it is nobody's.
-
-        A pid alone proves nothing: after a restart of the machine it may be anybody's. A server stands in its data
-        directory. Where the pid is another's, our own is written in its place, for PostgreSQL knows that its parent
-        is no server, and then makes its other check, of shared memory, which removing the file would skip.
-        """
-        line = self._pid_file_line(1)
-        if line is None or not line.lstrip("-").isdigit():
-            return
-        pid = abs(int(line))
-        try:
-            process = psutil.Process(pid)
-            ours = Path(process.cwd()) == self.pgdata.resolve()
-        except psutil.Error:
-            return
-        if ours:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(30)
-            except psutil.TimeoutExpired:
-                process.send_signal(signal.SIGQUIT)
-                process.wait(30)
-            return
-        file = self.pgdata / "postmaster.pid"
-        file.write_text(file.read_text().replace(line, str(os.getpid()), 1))

@@ -2,14 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
 import structlog
 
-from favsync.core.errors import LockTimeout, SettingsError, Unavailable
+from favsync.core.errors import OperatorError, SettingsError, Unavailable
 from favsync.store import epoch, migrate, sql
+from favsync.store.faults import AWAY, translated
 
 _log = structlog.get_logger(__name__)
 
@@ -30,46 +33,6 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "30s",
     "timezone": "UTC",
 }
-
-_HELD = (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError)
-# What says that the server is away, going, or unable just now, and not that a statement is wrong.
-_AWAY = (
-    OSError,  # with it ConnectionError and TimeoutError
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, a query that took too long
-    asyncpg.InsufficientResourcesError,  # too many connections, disk full
-    asyncpg.PostgresSystemError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby
-    asyncpg.InvalidAuthorizationSpecificationError,  # after the first connection: somebody is turning the password
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.UndefinedTableError,  # somebody is restoring
-    asyncpg.UndefinedFunctionError,
-    asyncpg.InternalClientError,
-)
-# What no waiting mends, when it happens at the first connection.
-_WRONG = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InsufficientPrivilegeError,
-    asyncpg.ClientConfigurationError,
-)
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """No exception of the driver leaves the store where it means that the database is away or busy."""
-    try:
-        yield
-    except _HELD as error:
-        raise LockTimeout from error
-    except _AWAY as error:
-        raise Unavailable from error
-    except asyncpg.InterfaceError as error:
-        # "connection is closed" and the like; what is wrong with an argument is also a ValueError, and a fault here.
-        if isinstance(error, ValueError):
-            raise
-        raise Unavailable from error
 
 
 class Database:
@@ -98,30 +61,35 @@ class Database:
             raise Unavailable
         return self._epoch
 
-    async def open(self, target: Mapping[str, Any]) -> None:
-        """Returns when the database was reached, migrated and found usable; tries until then.
+    async def open(self, target: Mapping[str, Any], *, patience_s: float = math.inf) -> None:
+        """Returns when the database was reached, migrated and found usable; tries until then, or for `patience_s`.
 
         `target`: keyword arguments of `asyncpg.connect` (dsn, or host, user, ...). Raises OperatorError for what
         waiting cannot mend: a wrong password, a migration that fails.
         """
         self._target = dict(target)
+        give_up = time.monotonic() + patience_s
         wait_s = 0.1
         while True:
             try:
                 await self._open_once()
-            except _WRONG as error:
-                raise SettingsError(f"database_url: {error}") from error
-            except (Unavailable, asyncpg.InterfaceError, *_AWAY) as error:
-                obstacle = error.detail if isinstance(error, Unavailable) else _describe(error)
-                if obstacle != self.obstacle:
-                    _log.warning("waiting for the database", reason=obstacle)
-                self.obstacle = obstacle
+            except (Unavailable, *AWAY) as error:
+                self._wait_for(error.detail if isinstance(error, Unavailable) else _describe(error))
+                if time.monotonic() > give_up:
+                    raise OperatorError(f"gave up after {patience_s:.0f} s: {self.obstacle}") from error
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 1.5, RETRY_MAX_S)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                raise SettingsError(f"database_url: {error}") from error
             else:
                 self.obstacle = None
                 self.opened.set()
                 return
+
+    def _wait_for(self, obstacle: str) -> None:
+        if obstacle != self.obstacle:
+            _log.warning("waiting for the database", reason=obstacle)
+        self.obstacle = obstacle
 
     async def close(self, *, timeout_s: float = 1.0) -> None:
         if self._pool is not None:
@@ -137,8 +105,10 @@ class Database:
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await self.fetch(_PING)
-        except (Unavailable, TimeoutError):
+        except TimeoutError:
             return "the database does not answer"
+        except Unavailable as error:
+            return error.detail
         return None
 
     async def fetch(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
@@ -151,7 +121,7 @@ class Database:
         """A connection of the pool's, with the driver's errors turned into ours."""
         if self._pool is None:
             raise Unavailable
-        with _translated():
+        with translated():
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
 

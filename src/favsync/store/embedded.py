@@ -22,8 +22,8 @@ STEADY_S = 10.0
 class Embedded:
     """A PostgreSQL of the service's own: `acquire`, `start`, then `watch` for as long as it is wanted, then `stop`."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._cluster = Cluster(data_dir)
+    def __init__(self, data_dir: Path, *, connections: int) -> None:
+        self._cluster = Cluster(data_dir, connections=connections)
         self._process: subprocess.Popen[bytes] | None = None
 
     def acquire(self) -> None:
@@ -35,7 +35,13 @@ class Embedded:
 
         It may still be recovering: it is up when it answers. Raises EmbeddedError.
         """
-        await asyncio.to_thread(self._cluster.prepare)
+        preparing = asyncio.create_task(asyncio.to_thread(self._cluster.prepare))
+        try:
+            await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            self._cluster.abandon()  # the directory stays ours until the thread has left it
+            await asyncio.wait([preparing])
+            raise
         try:
             self._process = self._cluster.spawn()
         except OSError as error:

@@ -10,6 +10,7 @@ import structlog
 
 from favsync.core.errors import MigrationError
 from favsync.store import sql
+from favsync.store.faults import AWAY
 
 _log = structlog.get_logger(__name__)
 
@@ -67,8 +68,11 @@ async def pending(connection: asyncpg.Connection, migrations: list[Migration]) -
 async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:
     """Applies what is pending, waiting while somebody else does, and says what it applied.
 
-    The connection should have no time limits; the lock goes when it is closed. Raises MigrationError.
+    The connection should have no time limits; the lock goes when it is closed. Raises MigrationError, and what asyncpg
+    raises where the connection is lost.
     """
+    if await connection.fetchval(_EXISTS) and not await pending(connection, migrations):
+        return []  # a role that may create nothing can still serve
     await connection.execute(_LOCK)
     await connection.execute(_PREPARE)
     todo = await pending(connection, migrations)
@@ -77,6 +81,8 @@ async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -
             async with connection.transaction():
                 await connection.execute(migration.text)
                 await connection.execute(_ADD, migration.version, migration.name, migration.checksum)
+        except AWAY:
+            raise
         except asyncpg.PostgresError as error:
             raise MigrationError(f"{migration.file} failed: {error}") from error
         _log.info("migrated", migration=migration.file)
