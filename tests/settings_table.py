@@ -4,7 +4,10 @@ from pathlib import Path
 
 from favsync.settings import FIELDS, Settings, shown, variable
 
-DEFAULTS_IN_WORDS = {"data_dir": "`~/.local/share/favsync`; under root `/var/lib/favsync`"}
+DEFAULTS_IN_WORDS = {
+    "jwt_secret": "made in `data_dir`",
+    "data_dir": "`~/.local/share/favsync`; under root `/var/lib/favsync`",
+}
 
 
 def rows() -> list[str]:

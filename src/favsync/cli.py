@@ -14,6 +14,7 @@ import typer
 from favsync import __version__, logs, settings
 from favsync.core.errors import OperatorError, SettingsError
 from favsync.core.record import SUBJECT_LENGTH_MAX
+from favsync.core.text import check_text
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
 from favsync.settings import Settings
@@ -21,7 +22,6 @@ from favsync.store.database import Database
 from favsync.store.embedded import Embedded
 
 app = typer.Typer(
-    help="Two-way synchronisation of favourites and other per-user records.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -58,7 +58,7 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @_takes_settings
 def serve(*, config: _Config = None, **flags: object) -> None:
-    """Run the service until SIGTERM; without a database URL, with a PostgreSQL of its own."""
+    """Run the service until Ctrl-C or SIGTERM; without a database URL, with a PostgreSQL of its own."""
     effective = settings.with_jwt_secret(_load(flags, config))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_service(effective))
@@ -67,7 +67,7 @@ def serve(*, config: _Config = None, **flags: object) -> None:
 @app.command()
 @_takes_settings
 def migrate(*, config: _Config = None, **flags: object) -> None:
-    """Bring the database's schema up to this release."""
+    """Bring the database's schema up to this release; waits a minute for a database that is away."""
     asyncio.run(_migrate(_load(flags, config)))
 
 
@@ -90,6 +90,10 @@ def token(
         raise SettingsError("--ttl: must be between 1s and 3650d")
     if not 0 < len(subject) <= SUBJECT_LENGTH_MAX:
         raise SettingsError(f"the subject must have 1 to {SUBJECT_LENGTH_MAX} characters")
+    try:
+        check_text(subject)
+    except ValueError as error:
+        raise SettingsError(f"the subject {error}") from None
     secret = settings.with_jwt_secret(_load(flags, config)).jwt_secrets[0]
     typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
 
@@ -98,15 +102,24 @@ def token(
 @_takes_settings
 def show_config(*, config: _Config = None, **flags: object) -> None:
     """Print the effective settings, secrets masked, and where each that is not a default was said."""
-    effective, origins, _warnings = settings.load(flags, config)
+    effective, origins, warnings = settings.load(flags, config)
     for name, value in settings.shown(effective).items():
         typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name, 'default')}")
+    for warning in warnings:
+        typer.echo(f"favsync: {warning}", err=True)
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it so
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *, version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version)] = False
+) -> None:
+    """Two-way synchronisation of favourites and other per-user records."""
 
 
 def _load(flags: dict[str, object], config: Path | None) -> Settings:

@@ -27,9 +27,11 @@ async def serve(settings: Settings) -> None:
     app = application.create_app(settings)
     runner = Runner(app)
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves SIGHUP
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
+        numbers.remove(signal.SIGHUP)
+    for number in numbers:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await runner.setup()
         site = web.TCPSite(runner, settings.host, settings.port)
@@ -41,8 +43,8 @@ async def serve(settings: Settings) -> None:
         url = _url(settings.host, runner.addresses[0][1])
         _log.info("listening", url=url, embedded=settings.embedded)
         await _until_stopped(app, settings, url, stop)
-    finally:
         _log.info("stopping")
+    finally:
         await runner.cleanup()
     _log.info("stopped")
 

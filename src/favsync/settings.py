@@ -12,10 +12,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import environs
 import marshmallow
+import structlog
 from marshmallow import fields, validate
 
 from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
+
+_log = structlog.get_logger(__name__)
 
 PREFIX = "FAVSYNC_"
 MASK = "********"
@@ -194,6 +197,8 @@ def with_jwt_secret(settings: Settings) -> Settings:
     path = settings.data_dir / "jwt_secret"
     try:
         make_data_dir(settings.data_dir)
+        if not path.exists():
+            _log.info("making a secret to sign tokens with", path=str(path))
         secret = ensure_secret(path)
         _is_secret(secret)
     except OSError as error:
@@ -209,7 +214,7 @@ def shown(settings: Settings) -> dict[str, str]:
     for name, field in FIELDS.items():
         value = getattr(settings, name)
         if value is None:
-            rows[name] = ""
+            rows[name] = "(made in data_dir)" if name == "jwt_secret" and settings.embedded else ""
         elif isinstance(value, bool):
             rows[name] = str(value).lower()
         elif isinstance(value, float):

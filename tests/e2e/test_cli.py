@@ -85,7 +85,7 @@ def test_migrate_then_serve_without_migrating(data_dir: Path, dsn: str) -> None:
 
 
 def test_sigterm_lets_what_is_under_way_end(dsn: str) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         service = Service(database_url=dsn)
         service.start()
         service.process.send_signal(number)

@@ -281,6 +281,16 @@ def test_a_data_directory_of_another_major_version_is_refused(data_dir: Path) ->
     assert "is of PostgreSQL 17, and this release runs 18" in _leaves(data_dir=data_dir)
 
 
+@pytest.mark.parametrize("name", ["a,b", 'a"b', "a$HOME", "a`id`", "a'b", "a\\b"])
+def test_a_path_that_the_tools_misread_is_refused(data_dir: Path, name: str) -> None:
+    assert "PostgreSQL's tools misread" in _leaves(data_dir=data_dir / name)
+
+
+def test_a_path_with_spaces_and_letters_of_anywhere_is_not(data_dir: Path) -> None:
+    with Service(data_dir=data_dir / "a b ü") as service:
+        _store(service)
+
+
 def test_a_path_too_long_for_a_socket_gets_one_elsewhere(data_dir: Path) -> None:
     long = data_dir / ("d" * 120)
     with Service(data_dir=long) as service:

@@ -60,6 +60,7 @@ ATTACKS: dict[str, str] = {
     "sub with a NUL": _forge(HS256, GOOD | {"sub": "ann\0"}),
     "sub half a surrogate pair": _forge(HS256, GOOD | {"sub": "\ud800"}),
     "for somebody else": _forge(HS256, GOOD | {"aud": "another service"}),
+    "for nobody": _forge(HS256, GOOD | {"aud": []}),
     "claims that are a list": _forge(HS256, [GOOD]),  # type: ignore[arg-type]
     "claims that are text": _forge(HS256, "ann"),  # type: ignore[arg-type]
     "no signature": _forge(HS256, GOOD).rpartition(".")[0] + ".",

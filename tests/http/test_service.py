@@ -5,6 +5,7 @@ import inspect
 import json
 
 import pytest
+import structlog
 
 from favsync.core import errors, timestamp
 from favsync.http import problems
@@ -65,6 +66,27 @@ async def test_what_is_not_http_is_answered_and_not_repeated(
     assert b"seesecret" not in answer
     assert "seesecret" not in caplog.text + "".join(capsys.readouterr())
     assert (await client.get("/healthz")).status == 200
+
+
+async def test_who_hangs_up_in_the_middle_is_no_fault_of_ours(client: Client) -> None:
+    head = f"POST /postUserFavorites HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer()['Authorization']}\r\n"
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(5):
+            _reader, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(head.encode() + b"Content-Length: 100\r\n\r\n[{")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.close()
+        await asyncio.sleep(0.3)
+    assert [entry["status"] for entry in logs if entry["event"] == "request"] == [400] * 5
+    assert {entry["log_level"] for entry in logs} == {"info"}
+
+
+@pytest.mark.parametrize("expectation", ["100-continue", "100-Continue", "zz"])
+async def test_expectations(client: Client, expectation: str) -> None:
+    response = await client.post("/postUserFavorites", json=[], headers=bearer(Expect=expectation))
+    assert response.status == 200
+    assert response.headers["X-Request-ID"]
 
 
 async def test_the_index_tells_the_limits(client: Client) -> None:

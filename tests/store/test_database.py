@@ -170,6 +170,15 @@ async def test_another_database_or_a_promotion_begins_an_epoch(
     await reopened.close()
 
 
+async def test_an_epoch_can_be_ended_by_hand(database: Database, dsn: str, connection: asyncpg.Connection) -> None:
+    """What the README says to do after a disk snapshot was put back, which nothing in the database shows."""
+    await connection.execute("DELETE FROM epoch")
+    other = Database(pool_size=1)
+    await other.open({"dsn": dsn})
+    assert other.epoch.id != database.epoch.id
+    await other.close()
+
+
 async def test_a_database_that_fell_behind_is_not_served_from(dsn: str, connection: asyncpg.Connection) -> None:
     other = Database(pool_size=1)
     await other.open({"dsn": dsn})

@@ -45,6 +45,8 @@ class Authenticator:
         if match is None:
             raise Unauthenticated(_SHAPE, token_sent=True)
         claims = self._verify(match[1])
+        if "aud" in claims:  # PyJWT lets an empty one pass
+            raise Unauthenticated("The token is for another service: it names an aud.", token_sent=True)
         subject = claims["sub"]
         if not 0 < len(subject) <= SUBJECT_LENGTH_MAX:
             raise Unauthenticated(f"The token's sub must have 1 to {SUBJECT_LENGTH_MAX} characters.", token_sent=True)

@@ -27,12 +27,19 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
         body = await request.read()  # bounded by the application's client_max_size
     except web.HTTPRequestEntityTooLarge:
         raise too_large from None
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:  # the second: the client has hung up
         raise MalformedRequest("The body broke off.") from error
     body = unpack(body, request.headers.get("Content-Encoding", ""), max_bytes=max_bytes)
     if len(body) > max_bytes:
         raise too_large
     return parse_json(body)
+
+
+async def expect(request: web.Request) -> None:
+    """Says "go on" to whoever asks first; any other expectation is passed over, as RFC 9110, section 10.1.1 allows."""
+    if request.headers.get("Expect", "").strip().lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # so that the answer is not taken for begun
 
 
 def check_content_type(headers: Mapping[str, str]) -> None:

@@ -21,8 +21,8 @@ TABLE: dict[type[errors.FavsyncError], tuple[int, str, str]] = {
     errors.Unauthenticated: (401, "unauthenticated", "A valid bearer token is needed"),
     errors.CursorExpired: (410, "cursor-expired", "The cursor is not one to continue from"),
     errors.BodyTooLarge: (413, "body-too-large", "The body is too large"),
-    errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body must be JSON"),
-    errors.InvalidRecords: (422, "invalid-records", "Some of the records are not valid"),
+    errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body is in a form that is not read"),
+    errors.InvalidRecords: (422, "invalid-records", "What was sent is not valid"),
     errors.Unavailable: (503, "unavailable", "The database cannot be reached just now"),
     errors.LockTimeout: (503, "busy", "The records are held by somebody else"),
 }

@@ -38,6 +38,7 @@ QUIT_S = 1.0
 SOCKET_PATH_MAX = 103  # the smallest of the systems' limits
 _ROLE = "favsync"
 _DATABASE = "postgres"
+_MISREAD = set("\n\r,\"'$`\\")  # initdb hands paths to a shell, and a socket's folder stands in a list
 
 
 class Cluster:
@@ -63,11 +64,13 @@ class Cluster:
 
     def acquire(self) -> None:
         """Makes the data directory and takes its lock, which the kernel gives back however this process ends."""
+        if strange := set(str(self.data_dir)) & _MISREAD:
+            raise EmbeddedError(f"data_dir: PostgreSQL's tools misread {' '.join(sorted(strange))!r} in a path")
         try:
             make_data_dir(self.data_dir)
             self._lock_fd = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise EmbeddedError(f"data_dir: {self.data_dir} cannot be used: {error.strerror}") from error
+            raise EmbeddedError(f"data_dir: {self.data_dir} cannot be used: {error.strerror or error}") from error
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -97,7 +100,7 @@ class Cluster:
             elif not self._password_file.exists():
                 raise EmbeddedError(f"data_dir: {self._password_file} is missing, and the cluster is there")
         except OSError as error:
-            raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror}") from error
+            raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror or error}") from error
         with (self.pgdata / "PG_VERSION").open() as file:
             version = file.read(8).strip()
         if version != str(binaries.MAJOR):

@@ -20,8 +20,8 @@ _IDENTITY = sql.query("database/identity")
 _PING = sql.query("database/ping")
 
 CONNECT_TIMEOUT_S = 5.0
-ACQUIRE_TIMEOUT_S = 5.0
-COMMAND_TIMEOUT_S = 10.0
+ACQUIRE_TIMEOUT_S = 3.0
+COMMAND_TIMEOUT_S = 8.0
 PING_TIMEOUT_S = 2.0
 RETRY_MAX_S = 2.0
 OLDEST_SERVER = 150000
@@ -88,7 +88,7 @@ class Database:
 
     def _wait_for(self, obstacle: str) -> None:
         if obstacle != self.obstacle:
-            _log.warning("waiting for the database", reason=obstacle)
+            _log.info("waiting for the database", reason=obstacle)
         self.obstacle = obstacle
 
     async def close(self, *, timeout_s: float = 1.0) -> None:
