@@ -167,6 +167,24 @@ async def test_a_cursor_ahead_of_the_database_has_expired(client: Client, connec
     assert [record["item"] for record in (await get(client))[0]] == ["a", "b"], "refused, and stored all the same"
 
 
+async def test_a_database_that_is_replaced_under_a_running_service_ends_its_cursors(
+    client: Client, connection: Any
+) -> None:
+    await post(client, [fav("a")])
+    response = await client.get(GET, headers=bearer())
+    cursor, etag = response.headers["Sync-Cursor"], response.headers["ETag"]
+    await connection.execute("UPDATE epoch SET system_identifier = system_identifier + 1")
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'favsync'"
+    )
+    await asyncio.sleep(0.2)
+    response = await client.get(GET, params={"after": cursor}, headers=bearer())
+    assert (await problem(response))["status"] == 410, "already the request that meets the other database"
+    response = await client.get(GET, headers=bearer(**{"If-None-Match": etag}))
+    assert response.status == 200
+    assert response.headers["Sync-Cursor"] != cursor
+
+
 async def test_etag(client: Client) -> None:
     await post(client, [fav("a")], "ann")
     await post(client, [fav("b")], "bob")

@@ -25,9 +25,9 @@ class View:
         self._request = request
         self._database: Database = request.app[keys.DATABASE]
         self._user = user
-        self._seal = self._database.epoch.seal
+        self._epoch = self._database.epoch
         cursor = request.query.get("after")
-        self._after = self._seal.read_cursor(cursor, user, [ENTITY]) if cursor is not None else None
+        self._after = self._epoch.seal.read_cursor(cursor, user, [ENTITY]) if cursor is not None else None
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
@@ -49,12 +49,14 @@ class View:
         return private_json(self._request, content, headers=self._headers(listing.seq) | dict(headers))
 
     def _headers(self, seq: int) -> dict[str, str]:
-        if self._after is not None and self._after > seq:
+        """What marks the state at `seq`; CursorExpired where it is not one that the caller's cursor leads to."""
+        epoch = self._database.epoch  # the connection that told `seq` may have been to another database than before
+        if self._after is not None and (self._after > seq or epoch.id != self._epoch.id):
             raise CursorExpired
         representation = "all" if self._after is None else f"after {self._after}"
         return {
-            "ETag": self._seal.etag(self._user, [ENTITY], representation, seq),
-            "Sync-Cursor": self._seal.cursor(self._user, [ENTITY], seq),
+            "ETag": epoch.seal.etag(self._user, [ENTITY], representation, seq),
+            "Sync-Cursor": epoch.seal.cursor(self._user, [ENTITY], seq),
         }
 
 
