@@ -14,11 +14,11 @@ help: ## This list
 # checkout rewrites, nor by how the tools are set up.
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "favsync needs Python 3.11 or newer; say which with PYTHON=..."; exit 1; }
+	  { echo "favsync needs Python 3.11 or newer; say which with PYTHON=..." >&2; exit 1; }
 	@sum=$$(sed '/^\[tool/,$$d' pyproject.toml | cat requirements.lock - | cksum); \
 	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$sum" ]; then touch $(STAMP); else \
-	  set -e; echo "installing into $(VENV) (once, until the lock file changes)"; rm -rf $(VENV); \
-	  $(PYTHON) -m venv $(VENV) || { echo "Python has no venv: apt-get install python3-venv"; exit 1; }; \
+	  set -e; echo "installing into $(VENV) (once, until the lock file changes)" >&2; rm -rf $(VENV); \
+	  $(PYTHON) -m venv $(VENV) || { echo "Python has no venv: apt-get install python3-venv" >&2; exit 1; }; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .; \
 	  echo "$$sum" > $(STAMP); \
