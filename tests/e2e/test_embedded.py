@@ -279,6 +279,8 @@ def test_a_data_directory_of_another_major_version_is_refused(data_dir: Path) ->
         pass
     (data_dir / "postgres" / "data" / "PG_VERSION").write_text("17\n")
     assert "is of PostgreSQL 17, and this release runs 18" in _leaves(data_dir=data_dir)
+    (data_dir / "postgres" / "data" / "PG_VERSION").unlink()
+    assert _leaves(data_dir=data_dir).endswith("PG_VERSION: No such file or directory")
 
 
 @pytest.mark.parametrize("name", ["a,b", 'a"b', "a$HOME", "a`id`", "a'b", "a\\b"])

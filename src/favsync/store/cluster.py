@@ -99,15 +99,10 @@ class Cluster:
                 self._initialise()
             elif not self._password_file.exists():
                 raise EmbeddedError(f"data_dir: {self._password_file} is missing, and the cluster is there")
+            self._check_version()
+            leftover.end(self.pgdata, self._abandoned)
         except OSError as error:
             raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror or error}") from error
-        with (self.pgdata / "PG_VERSION").open() as file:
-            version = file.read(8).strip()
-        if version != str(binaries.MAJOR):
-            raise EmbeddedError(
-                f"data_dir: {self.pgdata} is of PostgreSQL {version}, and this release runs {binaries.MAJOR}"
-            )
-        leftover.end(self.pgdata, self._abandoned)
 
     def abandon(self) -> None:
         """Asks a `prepare` that runs in another thread to end soon."""
@@ -215,6 +210,14 @@ class Cluster:
                     f"data_dir: under root PostgreSQL runs as uid {uid}, which {folder} is closed to; "
                     f"choose a place such as /var/lib/favsync"
                 )
+
+    def _check_version(self) -> None:
+        with (self.pgdata / "PG_VERSION").open() as file:
+            version = file.read(8).strip()
+        if version != str(binaries.MAJOR):
+            raise EmbeddedError(
+                f"data_dir: {self.pgdata} is of PostgreSQL {version}, and this release runs {binaries.MAJOR}"
+            )
 
     def _initialise(self) -> None:
         """Makes the cluster beside its place and then renames it: a half-made one is never taken for one.
