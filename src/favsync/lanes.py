@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from asyncio import Lock
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ WAITING_MAX = 100
 
 @dataclass(slots=True)
 class _Lane:
-    lock: Lock = field(default_factory=Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     inside: int = 0
 
 

@@ -113,12 +113,20 @@ def test_while_the_database_is_away_the_service_says_so_and_heals(data_dir: Path
         assert _remembers(service)
 
 
-def test_the_service_killed_alone_starts_again(data_dir: Path) -> None:
+def _killed(data_dir: Path, *, postgres_too: bool) -> tuple[Service, int]:
+    """A service that had stored something when it was killed, and the pid of its PostgreSQL."""
     service = Service(data_dir=data_dir)
     service.start()
     _store(service)
-    left_over = postgres_pid(data_dir)
+    pid = postgres_pid(data_dir)
     service.kill()
+    if postgres_too:
+        os.kill(pid, signal.SIGKILL)
+    return service, pid
+
+
+def test_the_service_killed_alone_starts_again(data_dir: Path) -> None:
+    service, left_over = _killed(data_dir, postgres_too=False)
     assert not _gone(left_over), "nobody is there to stop it: that is what the next start must deal with"
     with service:
         assert _gone(left_over)
@@ -126,23 +134,13 @@ def test_the_service_killed_alone_starts_again(data_dir: Path) -> None:
 
 
 def test_both_killed_start_again(data_dir: Path) -> None:
-    service = Service(data_dir=data_dir)
-    service.start()
-    _store(service)
-    pid = postgres_pid(data_dir)
-    service.kill()
-    os.kill(pid, signal.SIGKILL)
+    service, _ = _killed(data_dir, postgres_too=True)
     with service:
         assert _remembers(service)
 
 
 def test_a_pid_that_is_now_somebody_elses_is_left_alone(data_dir: Path) -> None:
-    service = Service(data_dir=data_dir)
-    service.start()
-    _store(service)
-    pid = postgres_pid(data_dir)
-    service.kill()
-    os.kill(pid, signal.SIGKILL)
+    service, pid = _killed(data_dir, postgres_too=True)
     _until(lambda: _gone(pid))
     file = data_dir / "postgres" / "data" / "postmaster.pid"
     # As the same account, so that PostgreSQL itself would take it for a server and refuse to start.

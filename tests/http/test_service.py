@@ -6,9 +6,10 @@ import json
 
 import pytest
 import structlog
+from aiohttp import web
 
 from favsync.core import errors, timestamp
-from favsync.http import problems
+from favsync.http import access, problems
 from tests.http.conftest import NOW, Client, bearer
 
 
@@ -127,5 +128,7 @@ def test_every_error_that_a_caller_may_meet_has_a_row() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_sync_time_is_what_a_client_can_subtract_from() -> None:
-    assert timestamp.render(timestamp.parse(NOW)) == NOW
+def test_sync_time_is_in_milliseconds_whatever_the_clock_says() -> None:
+    response = web.Response()
+    access.stamp_headers(response, "abc-1", timestamp.parse(NOW) + 999)
+    assert response.headers["Sync-Time"] == NOW

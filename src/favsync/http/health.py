@@ -3,11 +3,10 @@
 from aiohttp import web
 
 from favsync import __version__
+from favsync.core.errors import Unavailable
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
 from favsync.http.respond import json_response
-
-RETRY_AFTER_S = "1"
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -20,7 +19,9 @@ async def ready(request: web.Request) -> web.Response:
     obstacle = await request.app[keys.DATABASE].ping()
     if obstacle:
         return json_response(
-            {"status": "unready", "reason": obstacle}, status=503, headers={"Retry-After": RETRY_AFTER_S}
+            {"status": "unready", "reason": obstacle},
+            status=503,
+            headers={"Retry-After": str(Unavailable.retry_after_s)},
         )
     return json_response({"status": "ready"})
 

@@ -125,17 +125,17 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
 
-    async def migrate(self) -> list[str]:
-        """Applies what is pending and names it; raises as asyncpg does, or MigrationError."""
+    async def _migrate(self) -> None:
+        """Applies what is pending, without the limits of the pool's connections."""
         connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
         try:
-            return [migration.file for migration in await migrate.migrate(connection, self._migrations)]
+            await migrate.migrate(connection, self._migrations)
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 
     async def _open_once(self) -> None:
         if self._migrate_first:
-            await self.migrate()
+            await self._migrate()
         pool: asyncpg.Pool = await asyncpg.create_pool(
             **self._target,
             min_size=1,

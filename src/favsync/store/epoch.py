@@ -36,15 +36,15 @@ async def current(connection: asyncpg.Connection, identity: asyncpg.Record) -> E
     Raises Unavailable where the database is behind the one that the epoch was begun on: an old primary, say.
     """
     here = (identity["system_identifier"], identity["database_oid"], identity["timeline"])
-    row = await connection.fetchrow(_READ)
-    known = None if row is None else (row["system_identifier"], row["database_oid"], row["timeline"])
-    if known and known[:2] == here[:2] and known[2] > here[2]:
-        raise Unavailable(f"The database is on timeline {here[2]}, behind {known[2]}, where it was before.")
-    if known != here:
+    rows = await connection.fetch(_READ)
+    known = [(row["system_identifier"], row["database_oid"], row["timeline"]) for row in rows]
+    if known != [here]:
+        if known and known[0][:2] == here[:2] and known[0][2] > here[2]:
+            raise Unavailable(f"The database is on timeline {here[2]}, behind {known[0][2]}, where it was before.")
         await connection.execute(_BEGIN, uuid.uuid4(), secrets.token_bytes(32), *here)
-    for row in await connection.fetch(_READ):
-        if known != here:
-            log = _log.warning if known else _log.info
-            log("a new epoch begins", epoch=str(row["id"]))
-        return Epoch(row["id"], Seal(row["secret"]))
-    raise Unavailable  # somebody emptied the table meanwhile
+        rows = await connection.fetch(_READ)
+        if not rows:
+            raise Unavailable  # somebody emptied the table meanwhile
+        log = _log.warning if known else _log.info
+        log("a new epoch begins", epoch=str(rows[0]["id"]))
+    return Epoch(rows[0]["id"], Seal(rows[0]["secret"]))
