@@ -44,7 +44,7 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     (tmp_path / "secret").write_text(SECRET + "\n")
     monkeypatch.setenv("FAVSYNC_JWT_SECRET_FILE", str(tmp_path / "secret"))
     loaded, _, warnings = settings.load()
-    assert loaded.jwt_secrets == (SECRET,)
+    assert loaded.jwt_secret == SECRET
     assert warnings == []
 
 
@@ -79,7 +79,8 @@ def test_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch, variables: dict[s
     ("content", "said"),
     [
         ("prot = 1", "favsync.toml: there is no setting 'prot'; did you mean port?"),
-        ("[issuers]", "favsync.toml: there is no setting 'issuers'"),
+        ("[issuers]", "favsync.toml: issuers: must be a list of tables: [[issuers]]"),
+        ("[issuer]", "favsync.toml: there is no setting 'issuer'; did you mean issuers?"),
         ("port = ", "favsync.toml: Invalid value (at end of document)"),
         ("port = -1", "port in favsync.toml: must be between 0 and 65535"),
     ],

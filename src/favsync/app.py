@@ -3,14 +3,18 @@
 import asyncio
 import hashlib
 import hmac
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
+from favsync.core.rate import RateLimiter
 from favsync.favourites import routes as favourites
-from favsync.http import access, health, keys, problems
-from favsync.http.auth import Authenticator
+from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
+from favsync.http.doors import Door, register
+from favsync.identity.authenticator import Authenticator
+from favsync.metrics import Metrics
 from favsync.settings import Settings
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
@@ -29,24 +33,58 @@ def wall_clock_us() -> int:
 
 def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> web.Application:
     """The whole service, but for a port. `now_us`: its clock, in microseconds since the epoch."""
-    log_key = hmac.new(settings.jwt_secrets[0].encode(), b"favsync: users in the log", hashlib.sha256).digest()
     app = web.Application(
-        middlewares=[access.middleware(log_key), problems.middleware], client_max_size=settings.max_body
+        middlewares=[access.middleware(_log_key(settings)), problems.middleware, limits.middleware],
+        client_max_size=settings.max_body,
     )
     app[keys.SETTINGS] = settings
     app[keys.NOW_US] = now_us
-    app[keys.AUTHENTICATOR] = Authenticator(settings.jwt_secrets)
+    app[keys.METRICS] = Metrics()
+    app[keys.ADDRESS_LIMITER] = RateLimiter(settings.rate_limit_address)
+    app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
+    app[keys.AUTHENTICATOR] = Authenticator(settings.all_issuers)
     app[keys.DATABASE] = Database(pool_size=settings.database_pool, migrate_first=settings.migrate)
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],
+        app[keys.METRICS],
         now_us=now_us,
         max_clock_skew_s=settings.max_clock_skew,
         max_items=settings.max_items,
     )
-    app.on_response_prepare.append(access.stamp)
-    app.cleanup_ctx.append(_storage)
-    app.add_routes([*health.routes(), *favourites.routes()])
+    app.on_response_prepare.extend([access.stamp, cors.stamp])
+    app.cleanup_ctx.extend([_storage, _authenticator, monitor.running])
+    app[openapi.DOCUMENT] = openapi.document(doors(settings))
+    register(app, doors(settings))
     return app
+
+
+def doors(settings: Settings) -> list[Door]:
+    """Every way in."""
+    found = [*health.doors(), *favourites.doors(max_batch=settings.max_batch), *openapi.doors(), *pages.doors()]
+    return found if settings.metrics_port else [*found, *monitor.doors()]
+
+
+def create_metrics_app(app: web.Application) -> web.Application:
+    """The metrics of `app`, for a port of their own."""
+    own = web.Application(middlewares=[problems.middleware])
+    own[keys.SETTINGS] = app[keys.SETTINGS]
+    own[keys.NOW_US] = app[keys.NOW_US]
+    own[keys.METRICS] = app[keys.METRICS]
+    own[keys.DATABASE] = app[keys.DATABASE]
+    own.on_response_prepare.append(access.stamp)
+    register(own, monitor.doors())
+    return own
+
+
+def _log_key(settings: Settings) -> bytes:
+    """What keys the hashes that stand for users in the log: the same after a restart, where there is a secret."""
+    secret = (settings.jwt_secret or "").encode() or os.urandom(32)
+    return hmac.new(secret, b"favsync: users in the log", hashlib.sha256).digest()
+
+
+async def _authenticator(app: web.Application) -> AsyncIterator[None]:
+    async with app[keys.AUTHENTICATOR].running():
+        yield
 
 
 async def _storage(app: web.Application) -> AsyncIterator[None]:

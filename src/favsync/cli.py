@@ -1,4 +1,4 @@
-"""The command line: `favsync serve | migrate | token | config`."""
+"""The command line: `favsync serve | migrate | token | config | openapi`."""
 
 import asyncio
 import inspect
@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import orjson
 import structlog
 import typer
 
 from favsync import __version__, logs, settings
+from favsync.app import doors
 from favsync.core.errors import OperatorError, SettingsError
 from favsync.core.record import SUBJECT_LENGTH_MAX
 from favsync.core.text import check_text
+from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
 from favsync.settings import Settings
@@ -94,8 +97,20 @@ def token(
         check_text(subject)
     except ValueError as error:
         raise SettingsError(f"the subject {error}") from None
-    secret = settings.with_jwt_secret(_load(flags, config)).jwt_secrets[0]
+    secret = settings.with_jwt_secret(_load(flags, config)).jwt_secret
+    if secret is None:
+        raise SettingsError(
+            "tokens of this deployment are issued elsewhere: only with a jwt_secret can one be made here"
+        )
     typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
+
+
+@app.command("openapi")
+@_takes_settings
+def show_openapi(*, config: _Config = None, **flags: object) -> None:
+    """Print the OpenAPI 3.1 document of a service with these settings."""
+    document = openapi.document(doors(_load(flags, config)))
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 @app.command("config")

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -25,7 +26,7 @@ TRIAL_TOKEN_S = 3600
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM, SIGINT or SIGHUP, then ends what is under way and returns. Raises OperatorError."""
     app = application.create_app(settings)
-    runner = Runner(app)
+    runner, own_runner = Runner(app), Runner(application.create_metrics_app(app))
     stop = asyncio.Event()
     numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
@@ -33,28 +34,34 @@ async def serve(settings: Settings) -> None:
     for number in numbers:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await runner.setup()
-        site = web.TCPSite(runner, settings.host, settings.port)
-        try:
-            await site.start()
-        except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
-            raise OperatorError(f"cannot listen on {settings.host}:{settings.port}: {reason}") from error
+        await _listen(runner, settings.host, settings.port)
+        if settings.metrics_port:
+            await _listen(own_runner, settings.host, settings.metrics_port)
         url = _url(settings.host, runner.addresses[0][1])
         _log.info("listening", url=url, embedded=settings.embedded)
         await _until_stopped(app, settings, url, stop)
         _log.info("stopping")
     finally:
+        await own_runner.cleanup()
         await runner.cleanup()
     _log.info("stopped")
+
+
+async def _listen(runner: Runner, host: str, port: int) -> None:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
+        raise OperatorError(f"cannot listen on {host}:{port}: {reason}") from error
 
 
 async def _until_stopped(app: web.Application, settings: Settings, url: str, stop: asyncio.Event) -> None:
     async def greet() -> None:
         await app[keys.DATABASE].opened.wait()
         _log.info("ready")
-        if settings.embedded:
-            sys.stdout.write(greeting(settings, url))
+        if settings.embedded and settings.jwt_secret:
+            sys.stdout.write(greeting(settings.jwt_secret, settings.data_dir, url))
             sys.stdout.flush()
 
     storage = app[application.STORAGE]
@@ -66,12 +73,12 @@ async def _until_stopped(app: web.Application, settings: Settings, url: str, sto
         await storage
 
 
-def greeting(settings: Settings, url: str) -> str:
-    """What a newcomer can paste into a shell: shown only by a service with a database of its own."""
-    token = issue(settings.jwt_secrets[0], TRIAL_USER, scopes=(), now_s=int(time.time()), ttl_s=TRIAL_TOKEN_S)
+def greeting(secret: str, data_dir: Path, url: str) -> str:
+    """What a newcomer can paste into a shell: shown only by a service with a database and tokens of its own."""
+    token = issue(secret, TRIAL_USER, scopes=(), now_s=int(time.time()), ttl_s=TRIAL_TOKEN_S)
     record = '[{"item": "session_21982", "actionDate": "2017-05-02T10:45:12.798Z", "action": "ADD"}]'
     return f"""
-# favsync is up, with a PostgreSQL of its own in {settings.data_dir}. The token lasts an hour.
+# favsync is up, with a PostgreSQL of its own in {data_dir}. The token lasts an hour.
 TOKEN={token}
 curl -sS {url}/postUserFavorites -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
   -d {shlex.quote(record)}

@@ -17,17 +17,19 @@ from marshmallow import fields, validate
 
 from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
+from favsync.identity import issuers as identity
+from favsync.identity.issuers import SECRET_BYTES_MIN, Issuer, Network, UserHeader
 
 _log = structlog.get_logger(__name__)
 
 PREFIX = "FAVSYNC_"
 MASK = "********"
 CONFIG_NAME = "favsync.toml"
-SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
 _BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
 _DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|\*")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|)")
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2}
 
@@ -54,6 +56,28 @@ class _Size(fields.Field[int]):
         if match is None:
             raise marshmallow.ValidationError("is not a size such as 65536, 64KiB or 1MiB")
         return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+class _Networks(fields.Field[tuple[Network, ...]]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[Network, ...]:
+        try:
+            return identity.networks(_joined(value))
+        except ValueError as error:
+            raise marshmallow.ValidationError(str(error)) from None
+
+
+class _Origins(fields.Field[tuple[str, ...]]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
+        found = tuple(filter(None, (word.strip().lower() for word in _joined(value).split(","))))
+        for origin in found:
+            if not _ORIGIN.fullmatch(origin):
+                raise marshmallow.ValidationError(f"{origin!r} is not an origin such as https://app.example.org, or *")
+        return found
+
+
+def _joined(value: object) -> str:
+    """A list of the file's, as the variable would have it."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _range(low: float, high: float) -> validate.Range:
@@ -132,21 +156,45 @@ class Settings:
     max_items: int = _setting(
         fields.Integer(validate=_range(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
     )
+    rate_limit_user: float = _setting(
+        fields.Float(validate=_range(0, 1_000_000)),
+        "Requests a second of one user, five times that at once; 0: any",
+        1000.0,
+    )
+    rate_limit_address: float = _setting(
+        fields.Float(validate=_range(0, 1_000_000)),
+        "Requests a second from one address, five times that at once; 0: any",
+        10_000.0,
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        _Networks(), "Addresses or networks, by commas, whose X-Forwarded-For is believed", ()
+    )
+    cors_origins: tuple[str, ...] = _setting(_Origins(), "Origins, by commas, whose pages may call; `*`: any", ())
+    metrics_port: int | None = _setting(
+        fields.Integer(validate=_range(1, 65535)), "A port of its own for /metrics, which is then not on the other one"
+    )
     log_format: str = _setting(
         _text("auto", "json", "console"), "`json`, `console`, or `auto`: JSON unless on a terminal", "auto"
     )
     log_level: str = _setting(_text("debug", "info", "warning", "error"), "The least level that is logged", "info")
+
+    issuers: tuple[Issuer, ...] = ()
+    user_header: UserHeader | None = None
 
     @property
     def embedded(self) -> bool:
         return self.database_url is None
 
     @property
-    def jwt_secrets(self) -> tuple[str, ...]:
-        return tuple(secret for secret in (self.jwt_secret, self.jwt_secret_previous) if secret)
+    def all_issuers(self) -> tuple[Issuer, ...]:
+        """Those of the file, and the deployment itself where it has a secret."""
+        secrets = tuple(secret for secret in (self.jwt_secret, self.jwt_secret_previous) if secret)
+        return (*self.issuers, identity.own(secrets)) if secrets else self.issuers
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
+# What flags and variables can say; the rest are tables of the file.
+FIELDS = {field.name: field for field in dataclasses.fields(Settings) if "field" in field.metadata}
+TABLES = ("issuers", "user_header")
 _SCHEMA = marshmallow.Schema.from_dict({name: field.metadata["field"] for name, field in FIELDS.items()})
 
 
@@ -167,8 +215,9 @@ def load(
     origins: dict[str, str] = {}
     variables, warnings = _from_environment()
     from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    from_file, tables = _from_file(config)
     for layer, origin in (
-        (_from_file(config), lambda name: f"{name} in {config or CONFIG_NAME}"),
+        (from_file, lambda name: f"{name} in {config or CONFIG_NAME}"),
         (variables, variable),
         (from_flags, lambda name: "--" + name.replace("_", "-")),
     ):
@@ -179,20 +228,23 @@ def load(
     except marshmallow.ValidationError as error:
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
-    return Settings(**loaded), origins, warnings
+    origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in tables}
+    return Settings(**loaded, **tables), origins, warnings
 
 
 def with_jwt_secret(settings: Settings) -> Settings:
-    """The same settings with a secret to check tokens by: with an embedded database, one that the service makes itself.
+    """The same settings, and with a secret that the service makes itself where they name nobody to believe.
 
-    Raises SettingsError where there is none, or it cannot be read or made.
+    That is done beside an embedded database only. Raises SettingsError where there is nobody, a secret cannot be read
+    or made, or issuers get into each other's way.
     """
-    if settings.jwt_secret is not None:
+    if settings.jwt_secret is not None or settings.issuers or settings.user_header:
+        identity.check_apart(settings.all_issuers)
         return settings
     if not settings.embedded:
         raise SettingsError(
             f"{variable('jwt_secret')} is not set: with a database of your own, the service needs the secret that "
-            "your tokens are signed with"
+            "your tokens are signed with, or [[issuers]] in favsync.toml"
         )
     path = settings.data_dir / "jwt_secret"
     try:
@@ -215,31 +267,47 @@ def shown(settings: Settings) -> dict[str, str]:
         value = getattr(settings, name)
         if value is None:
             rows[name] = "(made in data_dir)" if name == "jwt_secret" and settings.embedded else ""
+        elif isinstance(value, tuple):
+            rows[name] = ", ".join(map(str, value))
         elif isinstance(value, bool):
             rows[name] = str(value).lower()
         elif isinstance(value, float):
-            rows[name] = f"{value:g}s"
+            rows[name] = f"{value:g}s" if isinstance(field.metadata["field"], _Duration) else f"{value:g}"
         elif not field.metadata["secret"]:
             rows[name] = str(value)
         else:
             rows[name] = _without_password(value) if name == "database_url" else MASK
+    for index, issuer in enumerate(settings.issuers):
+        rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"
+    if header := settings.user_header:
+        rows["user_header"] = f"{header.name} for {header.tenant}/{header.namespace}"
     return rows
 
 
-def _from_file(config: Path | None) -> dict[str, object]:
+def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
+    """What it says of single settings, and the tables in it."""
     path = config or Path(CONFIG_NAME)
     if config is None and not path.exists():
-        return {}
+        return {}, {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(f"--config {path}: {error.strerror}") from None
     except ValueError as error:
         raise SettingsError(f"{path}: {error}") from None
+    known = {*FIELDS, *TABLES}
     for name in content:
-        if name not in FIELDS:
-            raise SettingsError(f"{path}: there is no setting {name!r}{_did_you_mean(name, FIELDS)}")
-    return content
+        if name not in known:
+            raise SettingsError(f"{path}: there is no setting {name!r}{_did_you_mean(name, known)}")
+    tables: dict[str, Any] = {}
+    try:
+        if "issuers" in content:
+            tables["issuers"] = identity.read_issuers(content.pop("issuers"), path.parent)
+        if "user_header" in content:
+            tables["user_header"] = identity.read_user_header(content.pop("user_header"))
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error.detail}") from None
+    return content, tables
 
 
 def _from_environment() -> tuple[dict[str, object], list[str]]:

@@ -11,6 +11,7 @@ from favsync.core.errors import LockTimeout
 from favsync.core.merge import Outcome, merge
 from favsync.core.record import Key, Record, Version
 from favsync.lanes import Lanes
+from favsync.metrics import Metrics
 from favsync.store import records as store
 from favsync.store.database import Database
 
@@ -34,9 +35,16 @@ class Sync:
     """`now_us`: the server's clock, in microseconds since the epoch. `max_items`: a user's, of one entity."""
 
     def __init__(
-        self, database: Database, *, now_us: Callable[[], int], max_clock_skew_s: float, max_items: int
+        self,
+        database: Database,
+        metrics: Metrics,
+        *,
+        now_us: Callable[[], int],
+        max_clock_skew_s: float,
+        max_items: int,
     ) -> None:
         self._database = database
+        self._metrics = metrics
         self._now_us = now_us
         self._max_clock_skew_us = int(max_clock_skew_s * timestamp.US_PER_S)
         self._max_items = max_items
@@ -70,6 +78,7 @@ class Sync:
                 outcome, winner = merge(standing[record.key], version)
                 standing[record.key] = winner
                 receipts.append(Receipt(item, outcome, winner))
+            self._metrics.receipt(receipts[-1].outcome)
         return receipts
 
     async def _offer(self, records: list[Record]) -> list[store.Seen]:

@@ -1,6 +1,6 @@
 """The application in this process, on a real database, with a clock that stands still."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import jwt
 import pytest
@@ -43,10 +43,24 @@ class _Server(TestServer):
         return Runner(self.app)
 
 
+class Serve(Protocol):
+    async def __call__(self, **settings: Any) -> Client: ...
+
+
 @pytest.fixture
-async def client(dsn: str, aiohttp_client: AiohttpClient, overrides: dict[str, Any]) -> Client:
-    settings = Settings(database_url=dsn, jwt_secret=SECRET, jwt_secret_previous=OLD_SECRET, **overrides)
-    app = create_app(settings, now_us=lambda: NOW_US)
-    started: Client = await aiohttp_client(_Server(app), connector=TCPConnector(limit=0))
-    await app[keys.DATABASE].opened.wait()
-    return started
+def serve(dsn: str, aiohttp_client: AiohttpClient) -> Serve:
+    """Starts the application with these settings."""
+
+    async def start(**settings: Any) -> Client:
+        values = {"database_url": dsn, "jwt_secret": SECRET, "jwt_secret_previous": OLD_SECRET} | settings
+        app = create_app(Settings(**values), now_us=lambda: NOW_US)
+        started: Client = await aiohttp_client(_Server(app), connector=TCPConnector(limit=0))
+        await app[keys.DATABASE].opened.wait()
+        return started
+
+    return start
+
+
+@pytest.fixture
+async def client(serve: Serve, overrides: dict[str, Any]) -> Client:
+    return await serve(**overrides)

@@ -99,6 +99,10 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxItemsPerUser": 10000,
         "maxItemLength": 255,
         "maxClockSkewSeconds": 600,
+        "maxTokenLength": 8192,
+        "maxWaitingWritesPerUser": 100,
+        "maxRequestsPerSecondPerUser": 1000,
+        "maxRequestsPerSecondPerAddress": 10_000,
     }
     for link in content["links"].values():
         response = await client.get(link, headers=bearer())
@@ -124,7 +128,7 @@ def test_every_error_that_a_caller_may_meet_has_a_row() -> None:
         if issubclass(kind, errors.RequestError | errors.Unavailable) and kind is not errors.RequestError
     }
     assert set(problems.TABLE) == met
-    names = [name for _, name, _ in problems.TABLE.values()]
+    names = [problem.name for problem in problems.TABLE.values()]
     assert len(set(names)) == len(names)
 
 

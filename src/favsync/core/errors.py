@@ -5,11 +5,14 @@
     │   ├── MalformedRequest        not readable at all
     │   ├── InvalidRecords          readable, and wrong in the named places
     │   ├── Unauthenticated         no token, or one that proves nothing
+    │   ├── InsufficientScope       a token that proves who, and does not allow this
     │   ├── CursorExpired           a cursor that this feed cannot continue from
     │   ├── BodyTooLarge
-    │   └── UnsupportedMediaType
+    │   ├── UnsupportedMediaType
+    │   └── TooManyRequests         more than a user, or an address, may send
     ├── Unavailable                 the database is away or busy: nothing was acknowledged, try again
-    │   └── LockTimeout             another transaction holds the rows
+    │   ├── LockTimeout             another transaction holds the rows
+    │   └── IssuerUnavailable       whoever must say what a token is worth does not answer
     └── OperatorError               what whoever runs the service has to mend: said in one sentence, exit 1
         ├── SettingsError
         ├── MigrationError
@@ -62,6 +65,14 @@ class Unauthenticated(RequestError):
         super().__init__(detail)
 
 
+class InsufficientScope(RequestError):
+    """The token does not allow this."""
+
+    def __init__(self, scope: str = "") -> None:
+        self.scope = scope
+        super().__init__()
+
+
 class CursorExpired(RequestError):
     """The cursor is not one to continue from: read everything, without `after`, and go on from its Sync-Cursor."""
 
@@ -74,6 +85,14 @@ class UnsupportedMediaType(RequestError):
     """The body must be application/json in UTF-8."""
 
 
+class TooManyRequests(RequestError):
+    """Too many requests: wait as long as Retry-After says."""
+
+    def __init__(self, retry_after_s: int = 1) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__()
+
+
 class Unavailable(FavsyncError):
     """The database cannot be reached just now. Nothing was acknowledged; send the same request again."""
 
@@ -82,6 +101,10 @@ class Unavailable(FavsyncError):
 
 class LockTimeout(Unavailable):
     """Another transaction holds these records. Nothing was acknowledged; send the same request again."""
+
+
+class IssuerUnavailable(Unavailable):
+    """Who sent this cannot be told just now: the issuer of the token does not answer. Send the same request again."""
 
 
 class OperatorError(FavsyncError):

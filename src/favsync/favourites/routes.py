@@ -5,29 +5,32 @@ from types import MappingProxyType
 
 from aiohttp import web
 
-from favsync.core.errors import CursorExpired, InvalidRecords
+from favsync.core.errors import CursorExpired, InvalidRecords, MalformedRequest
 from favsync.core.record import Key, Record, entity_key
 from favsync.favourites import schemas
-from favsync.http import access, keys
-from favsync.http.body import expect, read_json
+from favsync.http import keys
+from favsync.http.body import read_json
+from favsync.http.doors import Answer, Door
 from favsync.http.headers import clock_offset_us, none_match, preferences
 from favsync.http.respond import PRIVATE, not_modified, private_json
+from favsync.identity.authenticator import Identity
 from favsync.store import records
 from favsync.store.database import Database
 
-ENTITY = entity_key("favorites")
+ENTITY = "favorites"
 
 
 class View:
     """What one user has, or what changed for it since a cursor: how it is read, sealed and shown."""
 
-    def __init__(self, request: web.Request, user: str) -> None:
+    def __init__(self, request: web.Request, caller: Identity) -> None:
         self._request = request
         self._database: Database = request.app[keys.DATABASE]
-        self._user = user
+        self._user = caller.owner
+        self._entity = entity_key(ENTITY, tenant=caller.tenant)
         self._epoch = self._database.epoch
         cursor = request.query.get("after")
-        self._after = self._epoch.seal.read_cursor(cursor, user, [ENTITY]) if cursor is not None else None
+        self._after = self._epoch.seal.read_cursor(cursor, self._user, [self._entity]) if cursor is not None else None
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
@@ -44,7 +47,7 @@ class View:
         return await self.whole()
 
     async def whole(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
-        listing = await records.read(self._database, self._user, ENTITY, after=self._after or 0)
+        listing = await records.read(self._database, self._user, self._entity, after=self._after or 0)
         content = [schemas.dump_record(item, version) for item, version in listing.versions]
         return private_json(self._request, content, headers=self._headers(listing.seq) | dict(headers))
 
@@ -55,27 +58,26 @@ class View:
             raise CursorExpired
         representation = "all" if self._after is None else f"after {self._after}"
         return {
-            "ETag": epoch.seal.etag(self._user, [ENTITY], representation, seq),
-            "Sync-Cursor": epoch.seal.cursor(self._user, [ENTITY], seq),
+            "ETag": epoch.seal.etag(self._user, [self._entity], representation, seq),
+            "Sync-Cursor": epoch.seal.cursor(self._user, [self._entity], seq),
         }
 
 
-async def get_user_favorites(request: web.Request) -> web.Response:
+async def get_user_favorites(request: web.Request, caller: Identity) -> web.Response:
     """All of the caller's records, tombstones included, ordered by item; with `after`, what changed since."""
-    return await View(request, access.caller(request).owner).unless_known()
+    return await View(request, caller).unless_known()
 
 
-async def post_user_favorites(request: web.Request) -> web.Response:
+async def post_user_favorites(request: web.Request, caller: Identity) -> web.Response:
     """Takes records of the caller's, and answers for each; with Prefer, nothing (204) or what then stands.
 
     A preference is honoured only where every record was settled: an answer without receipts must not let a device
     forget a record that was refused.
     """
-    owner = access.caller(request).owner
     settings = request.app[keys.SETTINGS]
     wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
     body = await read_json(request, max_bytes=settings.max_body)
-    view = View(request, owner) if wishes.returns == "representation" else None
+    view = View(request, caller) if wishes.returns == "representation" else None
     if view is not None:
         await view.check()
     candidates, faults = schemas.read(body, max_batch=settings.max_batch, offset_us=offset_us)
@@ -83,7 +85,10 @@ async def post_user_favorites(request: web.Request) -> web.Response:
         raise InvalidRecords(faults)
 
     valid = [candidate for candidate in candidates if not isinstance(candidate, schemas.Refused)]
-    receipts = await request.app[keys.SYNC].push([Record(Key(owner, ENTITY, item), version) for item, version in valid])
+    entity = entity_key(ENTITY, tenant=caller.tenant)
+    receipts = await request.app[keys.SYNC].push(
+        [Record(Key(caller.owner, entity, item), version) for item, version in valid]
+    )
     lenient = ["handling=lenient"] if wishes.lenient else []
     if not faults and all(receipt.outcome.settled for receipt in receipts):
         if wishes.returns == "minimal":
@@ -100,11 +105,38 @@ async def post_user_favorites(request: web.Request) -> web.Response:
     return private_json(request, {"receipts": dumped}, headers=_applied(lenient))
 
 
-def routes() -> list[web.RouteDef]:
+def doors(*, max_batch: int) -> list[Door]:
+    state = ["ETag", "Sync-Cursor", "Cache-Control", "Vary"]
+    private = ["Cache-Control", "Vary"]
+    merged = {"type": "array", "items": schemas.FavouriteSchema}
     return [
-        web.get("/getUserFavorites", get_user_favorites, expect_handler=expect),
-        web.post("/postUserFavorites", post_user_favorites, expect_handler=expect),
-    ]
+        Door(
+            method="GET", path="/getUserFavorites", handler=get_user_favorites, summary="The caller's favourites",
+            description="Deleted ones included, ordered by item. With `after`, what changed since.",
+            parameters=["after", "If-None-Match"],
+            answers={
+                200: Answer(description="The records", schema=merged, headers=state),
+                304: Answer(description="Nothing changed", headers=state),
+            },
+            errors=[MalformedRequest, CursorExpired],
+        ),
+        Door(
+            method="POST", path="/postUserFavorites", handler=post_user_favorites,
+            summary="Takes favourites, and answers for each",
+            description="One receipt a record, in order; or, with `Prefer: return=representation`, the merged list, "
+            "of which `after` gives what changed since.",
+            parameters=["after", "Prefer", "Sync-Clock-Offset"],
+            body={"type": "array", "maxItems": max_batch, "items": schemas.FavouriteSchema},
+            answers={
+                200: Answer(
+                    description="Receipts, or the merged list", schema={"oneOf": [schemas.RECEIPTS, merged]},
+                    headers=[*private, "Preference-Applied"],
+                ),
+                204: Answer(description="All settled: `return=minimal`", headers=[*private, "Preference-Applied"]),
+            },
+            errors=[CursorExpired, InvalidRecords],
+        ),
+    ]  # fmt: skip
 
 
 def _applied(preferences_applied: list[str]) -> dict[str, str]:

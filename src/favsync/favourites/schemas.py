@@ -24,6 +24,16 @@ def _storable(value: str) -> None:
         raise marshmallow.ValidationError(str(error)) from None
 
 
+_LEAP_DAY = "(?:19(?:7[26]|8[048]|9[26])|20(?:0[048]|[2468][048]|[13579][26]))-02-29"
+_DAY = (
+    f"(?:{_LEAP_DAY}|(?:19[7-9][0-9]|20[0-9]{{2}}|2100)-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
+    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8])))"
+)
+_HOUR = "(?:[01][0-9]|2[0-3])"
+# What timestamp.parse takes, but for the edges of the range, which a zone may shift.
+DATE_PATTERN = f"^{_DAY}[Tt ]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]{{1,38}})?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])?$"
+
+
 class ActionDate(fields.Field[int]):
     """RFC 3339 on the wire, microseconds since the epoch inside."""
 
@@ -45,6 +55,7 @@ class FavouriteSchema(marshmallow.Schema):
     error_messages = {"type": "is not an object"}  # noqa: RUF012 -- marshmallow reads it off the class
 
     item = fields.String(
+        metadata={"description": "Which item, in the words of whoever runs the programme", "pattern": "^[^\\x00]*$"},
         required=True,
         validate=[
             validate.Length(1, ITEM_LENGTH_MAX, error="must have {min} to {max} characters"),
@@ -52,7 +63,16 @@ class FavouriteSchema(marshmallow.Schema):
         ],
         error_messages=_COMMON | {"invalid": "is not text"},
     )
-    actionDate = ActionDate(required=True, error_messages=_COMMON)  # noqa: N815 -- the protocol's name
+    actionDate = ActionDate(  # noqa: N815 -- the protocol's name
+        metadata={
+            "type": "string",
+            "description": "When the person did it: RFC 3339, years 1970 to 2100; without a zone it is GMT",
+            "pattern": DATE_PATTERN,
+            "examples": ["2017-05-02T10:45:12.798Z"],
+        },
+        required=True,
+        error_messages=_COMMON,
+    )
     action = fields.String(
         required=True,
         validate=validate.OneOf([action.value for action in Action], error="must be one of: {choices}"),
@@ -61,6 +81,28 @@ class FavouriteSchema(marshmallow.Schema):
 
 
 _SCHEMA = FavouriteSchema()
+
+# What dump_receipt and dump_refused make.
+RECEIPTS: dict[str, Any] = {
+    "type": "object",
+    "required": ["receipts"],
+    "properties": {
+        "receipts": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["item", "outcome", "action", "actionDate"],
+                "properties": {
+                    "item": {"type": ["string", "null"]},
+                    "outcome": {"type": "string", "enum": list(Outcome)},
+                    "action": {"type": ["string", "null"], "enum": [*Action, None]},
+                    "actionDate": {"type": ["string", "null"]},
+                    "detail": {"type": "string"},
+                },
+            },
+        }
+    },
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,10 @@ from favsync import __version__
 from favsync.core.errors import Unavailable
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
+from favsync.http.auth import TOKEN_LENGTH_MAX
+from favsync.http.doors import Answer, Door
 from favsync.http.respond import json_response
+from favsync.lanes import WAITING_MAX
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -39,8 +42,14 @@ async def index(request: web.Request) -> web.Response:
                 "maxItemsPerUser": settings.max_items,
                 "maxItemLength": ITEM_LENGTH_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
+                "maxTokenLength": TOKEN_LENGTH_MAX,
+                "maxWaitingWritesPerUser": WAITING_MAX,
+                "maxRequestsPerSecondPerUser": settings.rate_limit_user or None,
+                "maxRequestsPerSecondPerAddress": settings.rate_limit_address or None,
             },
             "links": {
+                "openapi": "/openapi.json",
+                "docs": "/docs",
                 "getUserFavorites": "/getUserFavorites",
                 "postUserFavorites": "/postUserFavorites",
                 "healthz": "/healthz",
@@ -50,5 +59,21 @@ async def index(request: web.Request) -> web.Response:
     )
 
 
-def routes() -> list[web.RouteDef]:
-    return [web.get("/", index), web.get("/healthz", alive), web.get("/readyz", ready)]
+def doors() -> list[Door]:
+    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    unready = Answer(description="Something stands in the way: `reason`", schema=status, headers=["Retry-After"])
+    about = {"type": "object", "required": ["name", "version", "limits", "links"]}
+    return [
+        Door(
+            method="GET", path="/", handler=index, public=True, summary="What this is, its limits and its doors",
+            answers={200: Answer(description="About the service", schema=about)},
+        ),
+        Door(
+            method="GET", path="/healthz", handler=alive, public=True, summary="Is the process alive?",
+            answers={200: Answer(description="It is", schema=status)},
+        ),
+        Door(
+            method="GET", path="/readyz", handler=ready, public=True, summary="Can requests be served?",
+            answers={200: Answer(description="They can", schema=status), 503: unready},
+        ),
+    ]  # fmt: skip

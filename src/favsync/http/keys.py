@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from favsync.http.auth import Authenticator
+from favsync.core.rate import RateLimiter
+from favsync.identity.authenticator import Authenticator
+from favsync.metrics import Metrics
 from favsync.settings import Settings
 from favsync.store.database import Database
 from favsync.sync import Sync
@@ -13,4 +15,7 @@ SETTINGS = web.AppKey("settings", Settings)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 DATABASE = web.AppKey("database", Database)
 SYNC = web.AppKey("sync", Sync)
+METRICS = web.AppKey("metrics", Metrics)
+ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)
+USER_LIMITER = web.AppKey("user_limiter", RateLimiter)
 NOW_US: web.AppKey[Callable[[], int]] = web.AppKey("now_us")

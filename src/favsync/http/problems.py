@@ -1,7 +1,9 @@
-"""Errors on the wire: RFC 9457, from one table of exception to status."""
+"""Errors on the wire: RFC 9457, from one table of exception to status, and the page that each `type` leads to."""
 
+import html
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import structlog
@@ -15,22 +17,97 @@ _log = structlog.get_logger(__name__)
 CONTENT_TYPE = "application/problem+json"
 REALM = "favsync"
 
-# exception: status, name of its type, title
-TABLE: dict[type[errors.FavsyncError], tuple[int, str, str]] = {
-    errors.MalformedRequest: (400, "malformed-request", "The request cannot be read"),
-    errors.Unauthenticated: (401, "unauthenticated", "A valid bearer token is needed"),
-    errors.CursorExpired: (410, "cursor-expired", "The cursor is not one to continue from"),
-    errors.BodyTooLarge: (413, "body-too-large", "The body is too large"),
-    errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body is in a form that is not read"),
-    errors.InvalidRecords: (422, "invalid-records", "What was sent is not valid"),
-    errors.Unavailable: (503, "unavailable", "The database cannot be reached just now"),
-    errors.LockTimeout: (503, "busy", "The records are held by somebody else"),
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "description": "A path that leads to a page about it"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "scope": {"type": "string", "description": "What the token lacks"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["index", "pointer", "detail"],
+                "properties": {
+                    "index": {"type": ["integer", "null"], "description": "Of the record; null: the body itself"},
+                    "pointer": {"type": "string", "description": "RFC 6901"},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+class Problem(NamedTuple):
+    """`name`: the last part of its type. `advice`: what a client does about it."""
+
+    status: int
+    name: str
+    title: str
+    advice: str
+
+
+_AGAIN = "Wait as long as Retry-After says, then send the very same request again: what was stored is then a duplicate."
+
+TABLE: dict[type[errors.FavsyncError], Problem] = {
+    errors.MalformedRequest: Problem(
+        400, "malformed-request", "The request cannot be read", "Mend the client: `detail` names the place."
+    ),
+    errors.Unauthenticated: Problem(
+        401, "unauthenticated", "A valid bearer token is needed",
+        "Get a new token from where users sign in, keep everything that was to be sent, and send it again.",
+    ),
+    errors.InsufficientScope: Problem(
+        403, "insufficient-scope", "The token does not allow this",
+        "Ask the issuer for a token with the scope that `scope` names. The issuer must be allowed to grant it, too.",
+    ),
+    errors.CursorExpired: Problem(
+        410, "cursor-expired", "The cursor is not one to continue from",
+        "Drop the cursor, read everything without `after`, and merge. Nothing you hold is wrong: it may be incomplete.",
+    ),
+    errors.BodyTooLarge: Problem(
+        413, "body-too-large", "The body is too large", "Send fewer records at a time; `GET /` tells the limit."
+    ),
+    errors.UnsupportedMediaType: Problem(
+        415, "unsupported-media-type", "The body is in a form that is not read",
+        "Send application/json in UTF-8, plain, or packed once with gzip or deflate.",
+    ),
+    errors.InvalidRecords: Problem(
+        422, "invalid-records", "What was sent is not valid",
+        "Each of `errors` leads to a fault by `index` and `pointer`. Put those records aside and send the others, or "
+        "send all with `Prefer: handling=lenient`, which stores the others at once.",
+    ),
+    errors.TooManyRequests: Problem(
+        429, "too-many-requests", "Too many requests", "Wait as long as Retry-After says. `GET /` tells the limits."
+    ),
+    errors.Unavailable: Problem(503, "unavailable", "The database cannot be reached just now", _AGAIN),
+    errors.LockTimeout: Problem(503, "busy", "The records are held by somebody else", _AGAIN),
+    errors.IssuerUnavailable: Problem(
+        503, "issuer-unavailable", "The issuer of the token does not answer",
+        "Your token may well be good. Wait as long as Retry-After says, and send the same request again.",
+    ),
+}  # fmt: skip
+
+
+# What is refused before, or beside, anything of ours.
+PLAIN = {
+    problem.status: problem
+    for problem in (
+        Problem(400, "bad-request", "Bad request", "What was sent is not HTTP as RFC 9112 has it. Mend the client."),
+        Problem(404, "not-found", "Not found", "Nothing is at this path; `/openapi.json` lists what is."),
+        Problem(405, "method-not-allowed", "Method not allowed", "The header Allow says what this path answers."),
+        Problem(500, "internal-server-error", "Internal server error", "A fault of this service. " + _AGAIN),
+    )
 }
 
 
 def response_to(error: errors.FavsyncError) -> web.Response:
     """The problem document of one of our errors; KeyError for one that has no row, which a test rules out."""
-    status, name, title = TABLE[type(error)]
     extra: dict[str, Any] = {}
     headers: dict[str, str] = {}
     match error:
@@ -45,9 +122,12 @@ def response_to(error: errors.FavsyncError) -> web.Response:
             )
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"'
-        case errors.Unavailable():
+        case errors.InsufficientScope(scope=scope):
+            extra["scope"] = scope
+            headers["WWW-Authenticate"] = f'Bearer realm="{REALM}", error="insufficient_scope", scope="{scope}"'
+        case errors.Unavailable() | errors.TooManyRequests():
             headers["Retry-After"] = str(error.retry_after_s)
-    return _problem(status, name, title, {"detail": error.detail} | extra, headers)
+    return _response(TABLE[type(error)], {"detail": error.detail} | extra, headers)
 
 
 @web.middleware
@@ -70,10 +150,27 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def plain(status: int) -> web.Response:
     """The problem document of a status that needs no words of ours."""
-    phrase = HTTPStatus(status).phrase
-    return _problem(status, phrase.lower().replace(" ", "-"), phrase, {"detail": HTTPStatus(status).description}, {})
+    kind = PLAIN.get(status) or PLAIN[500 if status >= HTTPStatus.INTERNAL_SERVER_ERROR else 400]
+    return _response(kind._replace(status=status), {"detail": kind.advice}, {})
 
 
-def _problem(status: int, name: str, title: str, members: dict[str, Any], headers: dict[str, str]) -> web.Response:
-    document = {"type": f"/problems/{name}", "title": title, "status": status, **members}
-    return web.Response(status=status, body=orjson.dumps(document), content_type=CONTENT_TYPE, headers=headers)
+def everything() -> Sequence[Problem]:
+    """All problems there are, by status."""
+    return sorted({*TABLE.values(), *PLAIN.values()})
+
+
+def page(problem: Problem) -> str:
+    """What a person reads who follows a `type`: HTML."""
+    title, advice = html.escape(problem.title), html.escape(problem.advice)
+    rows = "".join(f'<li><a href="/problems/{other.name}">{other.status} {other.name}</a>' for other in everything())
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width"><body>'
+        f"<h1>{problem.status} {problem.name}</h1><p>{title}.</p><p>{advice}</p>"
+        f"<h2>All problems</h2><ul>{rows}</ul></body></html>\n"
+    )
+
+
+def _response(problem: Problem, members: dict[str, Any], headers: dict[str, str]) -> web.Response:
+    document = {"type": f"/problems/{problem.name}", "title": problem.title, "status": problem.status, **members}
+    return web.Response(status=problem.status, body=orjson.dumps(document), content_type=CONTENT_TYPE, headers=headers)

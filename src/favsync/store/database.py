@@ -111,6 +111,13 @@ class Database:
             return error.detail
         return None
 
+    def pool_use(self) -> tuple[int, int]:
+        """Connections that are in use, and that are idle."""
+        if self._pool is None:
+            return 0, 0
+        idle = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle
+
     async def fetch(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
         async with self.connection() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(query, *args)

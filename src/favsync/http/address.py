@@ -1,0 +1,44 @@
+"""Where a request comes from: the other end of the connection, or whom a trusted proxy names."""
+
+import ipaddress
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from favsync.identity.issuers import Network
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_FORWARDED_MAX = 20  # proxies in a row
+
+
+def peer(request: web.Request) -> IPAddress | None:
+    """The other end of the connection; None where it is gone, or is no address."""
+    end = request.transport and request.transport.get_extra_info("peername")
+    return _parse(end[0]) if isinstance(end, tuple) else None
+
+
+def client(request: web.Request, trusted: Sequence[Network]) -> str:
+    """Whom to hold to account: the peer, or where that is a trusted proxy, the nearest in X-Forwarded-For that is none.
+
+    Of IPv6 the network of 64 bits, all of which one subscriber has.
+    """
+    found = peer(request)
+    if trusted and found is not None:
+        hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")[-_FORWARDED_MAX:]
+        while hops and any(found in network for network in trusted):
+            named = _parse(hops.pop().strip())
+            if named is None:
+                break
+            found = named
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(found)
+
+
+def _parse(text: str) -> IPAddress | None:
+    try:
+        found = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -1,0 +1,60 @@
+"""GET /metrics, and what has to be looked at for it from time to time."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from favsync.core.errors import Unavailable
+from favsync.http import keys
+from favsync.http.doors import Answer, Door
+from favsync.metrics import CONTENT_TYPE
+from favsync.store import pending
+
+LOOK_S = 0.5
+PENDING_S = 10.0
+
+
+async def metrics(request: web.Request) -> web.Response:
+    app = request.app
+    busy, idle = app[keys.DATABASE].pool_use()
+    app[keys.METRICS].pool(busy=busy, idle=idle, most=app[keys.SETTINGS].database_pool)
+    return web.Response(body=app[keys.METRICS].render(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def doors() -> list[Door]:
+    return [
+        Door(
+            method="GET", path="/metrics", handler=metrics, public=True, summary="For Prometheus",
+            answers={200: Answer(description="The text format 0.0.4", content_type="text/plain")},
+        )
+    ]  # fmt: skip
+
+
+async def running(app: web.Application) -> AsyncIterator[None]:
+    """Looks at the event loop, and at how long changes wait for the feed."""
+    tasks = [asyncio.create_task(_watch_loop(app)), asyncio.create_task(_watch_pending(app))]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch_loop(app: web.Application) -> None:
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(LOOK_S)
+        app[keys.METRICS].loop_lag(max(0.0, time.monotonic() - began - LOOK_S))
+
+
+async def _watch_pending(app: web.Application) -> None:
+    await app[keys.DATABASE].opened.wait()
+    while True:
+        age_s = math.nan
+        with contextlib.suppress(Unavailable):
+            age_s = await pending.oldest_age_s(app[keys.DATABASE])
+        app[keys.METRICS].pending_age(age_s)
+        await asyncio.sleep(PENDING_S)

@@ -1,0 +1,210 @@
+"""The OpenAPI 3.1 document, made from the doors and from the schemas that validate."""
+
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from favsync import __version__
+from favsync.core import errors
+from favsync.http import problems
+from favsync.http.doors import JSON, Answer, Door
+from favsync.http.respond import json_response
+
+DOCUMENT = web.AppKey("openapi", dict[str, Any])
+
+_ABOUT = (
+    "Two-way synchronisation of favourites and other per-user records. The newest `actionDate` wins, whatever the "
+    "order of arrival; what is acknowledged is on disk."
+)
+
+# Every response has these.
+_COMMON_HEADERS = ("Sync-Time", "X-Request-ID")
+_LATER = ("Retry-After",)
+_ERROR_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 405: ("Allow",), 429: _LATER, 503: _LATER}
+
+
+def _text(description: str, **schema: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON schema
+    return {"description": description, "schema": {"type": "string", **schema}}
+
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "Sync-Time": _text("The server's clock, RFC 3339 in GMT: a client learns from it how far its own is off"),
+    "X-Request-ID": _text("The request's own, where it sent a sane one"),
+    "ETag": _text("Of this user's state, for If-None-Match"),
+    "Sync-Cursor": _text("For `after`: keep it once you have stored what came with it"),
+    "Cache-Control": _text("Private, and never used unasked"),
+    "Vary": _text("What the answer depends on"),
+    "Preference-Applied": _text("Which of the preferences were honoured. RFC 7240"),
+    "WWW-Authenticate": _text('RFC 6750; with error="invalid_token" only where a token was sent'),
+    "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
+    "Allow": _text("The methods of this path"),
+}
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "after": {
+        "in": "query", "name": "after", "description": "A Sync-Cursor: only what changed since",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{34}$"},
+    },
+    "If-None-Match": {
+        "in": "header", "name": "If-None-Match", "description": "An ETag: 304 where nothing changed",
+        "schema": {"type": "string"},
+    },
+    "Prefer": {
+        "in": "header", "name": "Prefer",
+        "description": "`return=minimal` (204), `return=representation` (the merged list), `handling=lenient` (store "
+        "the valid records, report the others). RFC 7240; what is not known is passed over",
+        "schema": {"type": "string"},
+    },
+    "Sync-Clock-Offset": {
+        "in": "header", "name": "Sync-Clock-Offset",
+        "description": "Milliseconds that the server adds to each date: its time minus the client's own",
+        "schema": {"type": "string", "pattern": "^[+-]?[0-9]{1,13}$"},
+    },
+}  # fmt: skip
+
+
+def document(doors: Iterable[Door]) -> dict[str, Any]:
+    """The document as JSON has it."""
+    plugin = MarshmallowPlugin()
+    spec = APISpec(
+        "favsync", __version__, "3.1.0", plugins=[plugin],
+        info={"description": _ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
+    )  # fmt: skip
+    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
+    spec.components.schema("Problem", problems.SCHEMA)
+    for name, header in HEADERS.items():
+        spec.components.header(name, header)
+    for name, parameter in PARAMETERS.items():
+        spec.components.parameter(name, parameter["in"], {**parameter, "required": False})
+    paths: dict[str, dict[str, Any]] = {}
+    for door in doors:
+        operations = paths.setdefault(door.path, {})
+        operations[door.method.lower()] = _operation(door)
+        if door.method == "GET":
+            operations["head"] = _head(door)
+    for path, operations in paths.items():
+        parameters = [_path_parameter(word[1:-1]) for word in path.split("/") if word.startswith("{")]
+        operations["options"] = _options(path)
+        spec.path(path, operations=operations, parameters=parameters)
+    return spec.to_dict()
+
+
+async def show(request: web.Request) -> web.Response:
+    """This service's document."""
+    return json_response(request.app[DOCUMENT])
+
+
+def doors() -> list[Door]:
+    described = Answer(
+        description="An OpenAPI 3.1 document", schema={"type": "object", "required": ["openapi", "paths"]}
+    )
+    return [
+        Door(
+            method="GET", path="/openapi.json", handler=show, public=True, summary="This document",
+            answers={200: described},
+        )
+    ]  # fmt: skip
+
+
+def _operation(door: Door) -> dict[str, Any]:
+    responses = {str(status): _response(status, answer) for status, answer in door.answers.items()}
+    for status, kinds in _errors(door).items():
+        responses.setdefault(str(status), _error(status, kinds))
+    operation: dict[str, Any] = {
+        "operationId": _name(door.method, door.path),
+        "summary": door.summary,
+        "responses": dict(sorted(responses.items())),
+        "security": [] if door.public else [{"bearer": [door.scope] if door.scope else []}],
+    }
+    if door.description:
+        operation["description"] = door.description
+    if door.parameters:
+        operation["parameters"] = list(door.parameters)
+    if door.body is not None:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": door.body}}}
+    return operation
+
+
+def _errors(door: Door) -> dict[int, list[str]]:
+    """The statuses of a door's errors, with the titles of each."""
+    kinds = [*door.errors, errors.TooManyRequests]
+    if not door.public:
+        kinds += [errors.Unauthenticated, errors.Unavailable, errors.LockTimeout, errors.IssuerUnavailable]
+    if door.scope is not None:
+        kinds.append(errors.InsufficientScope)
+    if door.body is not None:
+        kinds += [errors.MalformedRequest, errors.BodyTooLarge, errors.UnsupportedMediaType]
+    found: dict[int, list[str]] = {}
+    for problem in [*map(problems.TABLE.__getitem__, dict.fromkeys(kinds)), problems.PLAIN[400], problems.PLAIN[500]]:
+        found.setdefault(problem.status, []).append(problem.title)
+    return found
+
+
+def _response(status: int, answer: Answer) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
+    if status >= HTTPStatus.BAD_REQUEST and answer.schema is problems.SCHEMA:
+        described["content"] = {problems.CONTENT_TYPE: {"schema": "Problem"}}
+    elif answer.schema is not None:
+        described["content"] = {answer.content_type: {"schema": answer.schema}}
+    elif answer.content_type != JSON:
+        described["content"] = {answer.content_type: {"schema": {"type": "string"}}}
+    return described
+
+
+def _error(status: int, titles: list[str]) -> dict[str, Any]:
+    return {
+        "description": "; ".join(titles),
+        "headers": _headers(_ERROR_HEADERS.get(status, ())),
+        "content": {problems.CONTENT_TYPE: {"schema": "Problem"}},
+    }
+
+
+def _head(door: Door) -> dict[str, Any]:
+    """As GET, without a body."""
+    operation = _operation(door)
+    bare = {
+        status: {key: value for key, value in response.items() if key != "content"}
+        for status, response in operation["responses"].items()
+    }
+    return operation | {
+        "operationId": _name("HEAD", door.path),
+        "summary": f"{door.summary}: the headers alone",
+        "responses": bare,
+    }
+
+
+def _options(path: str) -> dict[str, Any]:
+    allowed = Answer(description="What this path allows; with CORS headers for configured origins", headers=["Allow"])
+    return {
+        "operationId": _name("OPTIONS", path),
+        "summary": "What this path allows",
+        "responses": {
+            "204": _response(204, allowed),
+            **{str(status): _error(status, [problem.title]) for status, problem in _OPTIONS_ERRORS.items()},
+        },
+        "security": [],
+    }
+
+
+_OPTIONS_ERRORS: Mapping[int, problems.Problem] = {
+    400: problems.PLAIN[400],
+    429: problems.TABLE[errors.TooManyRequests],
+    500: problems.PLAIN[500],
+}
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*_COMMON_HEADERS, *names)}
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
+
+
+def _name(method: str, path: str) -> str:
+    words = [word.strip("{}") for word in path.replace(".", "/").split("/") if word]
+    return method.lower() + "".join(word[:1].upper() + word[1:] for word in words or ["index"])

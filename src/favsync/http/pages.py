@@ -1,0 +1,82 @@
+"""For people: what each problem means, and the documentation, from files that are here."""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+from aiohttp import web
+
+from favsync.http import problems
+from favsync.http.doors import Answer, Door
+
+_HTML = "text/html"
+# Swagger UI styles its elements in place; nothing else comes from anywhere but here.
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+_SAFE = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_DAY = {"Cache-Control": "public, max-age=86400"}
+
+_DOCS = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>favsync</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/swagger_style.css">
+<div id="ui"></div>
+<script src="/docs/swagger_bundle.js"></script>
+<script src="/docs/start.js"></script>
+</html>
+"""
+_START = """SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, persistAuthorization: false,
+  validatorUrl: null,
+});
+"""
+_TYPES = {"swagger_bundle.js": "text/javascript", "swagger_style.css": "text/css", "start.js": "text/javascript"}
+
+
+async def problem(request: web.Request) -> web.Response:
+    """The page that a problem's `type` leads to."""
+    name = request.match_info["name"]
+    for one in problems.everything():
+        if one.name == name:
+            return web.Response(text=problems.page(one), content_type=_HTML, headers=_SAFE)
+    raise web.HTTPNotFound
+
+
+async def docs(_request: web.Request) -> web.Response:
+    return web.Response(text=_DOCS, content_type=_HTML, headers=_SAFE)
+
+
+async def docs_file(request: web.Request) -> web.Response:
+    name = request.match_info["file"]
+    if name not in _TYPES:
+        raise web.HTTPNotFound
+    response = web.Response(text=_text(name), content_type=_TYPES[name], headers=_SAFE | _DAY)
+    response.enable_compression()
+    return response
+
+
+@functools.cache
+def _text(name: str) -> str:
+    if name == "start.js":
+        return _START
+    spec = importlib.util.find_spec("offapi")  # not imported: that would read nine megabytes
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("offapi is not installed")
+    return (Path(spec.origin).parent / name).read_text(encoding="utf-8")
+
+
+def doors() -> list[Door]:
+    page = {200: Answer(description="A page", content_type=_HTML)}
+    return [
+        Door(
+            method="GET", path="/problems/{name}", handler=problem, public=True, summary="What a problem means",
+            answers=page | {404: Answer(description="No problem has this name", schema=problems.SCHEMA)}
+        ),
+        Door(method="GET", path="/docs", handler=docs, public=True, summary="A page to try things on", answers=page),
+        Door(
+            method="GET", path="/docs/{file}", handler=docs_file, public=True, summary="What the page is made of",
+            answers=page,
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,259 @@
+"""Who may say who a caller is: the tables `[[issuers]]` and `[user_header]` of favsync.toml."""
+
+import dataclasses
+import ipaddress
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import marshmallow
+from marshmallow import fields, validate
+
+from favsync.core.errors import SettingsError
+from favsync.core.record import DEFAULT_NAMESPACE, DEFAULT_TENANT
+from favsync.identity.keys import Key, from_pem, from_secret
+
+SCOPES = ("feed:read", "sync:any", "admin")
+SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# What proxies and servers give a meaning of their own.
+_TAKEN_HEADERS = {"authorization", "host", "cookie", "content-type", "content-length", "x-forwarded-for"}
+_KINDS = ("secrets", "secret_files", "pem_file", "jwks", "introspection")
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Introspection:
+    """RFC 7662: where to ask, and as whom."""
+
+    url: str
+    client_id: str
+    client_secret: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Somebody whose tokens are believed. Of `keys`, `jwks` and `introspection` one is given.
+
+    `iss`: None only for the deployment's own secret, and for opaque tokens. `audiences`: None where any will do, empty
+    where a token must name none. `scopes`: those its tokens may carry; others are passed over.
+    """
+
+    iss: str | None = None
+    audiences: tuple[str, ...] | None = ()
+    keys: tuple[Key, ...] = dataclasses.field(default=(), repr=False)
+    jwks: str | None = None
+    introspection: Introspection | None = None
+    tenant: str = DEFAULT_TENANT
+    namespace: str = DEFAULT_NAMESPACE
+    scopes: frozenset[str] = frozenset()
+    subject_claim: str = "sub"
+    scope_claim: str = "scope"
+
+    @property
+    def label(self) -> str:
+        """What a log calls it."""
+        return self.iss or f"{self.tenant}/{self.namespace}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UserHeader:
+    """A header in which proxies, known by their addresses, say who the caller is."""
+
+    name: str
+    proxies: tuple[Network, ...]
+    tenant: str = DEFAULT_TENANT
+    namespace: str = DEFAULT_NAMESPACE
+
+
+def own(secrets: tuple[str, ...]) -> Issuer:
+    """The deployment itself, by its `jwt_secret`: whoever holds that could speak for everybody, so any scope is its."""
+    return Issuer(keys=tuple(map(from_secret, secrets)), scopes=frozenset(SCOPES))
+
+
+def networks(text: str) -> tuple[Network, ...]:
+    """The networks of `10.0.0.0/8, 192.168.1.7`; ValueError that names the one which is none."""
+    found = []
+    for word in filter(None, (word.strip() for word in text.split(","))):
+        try:
+            found.append(ipaddress.ip_network(word))
+        except ValueError:
+            raise ValueError(f"{word!r} is not an address or a network such as 10.0.0.0/8") from None
+    return tuple(found)
+
+
+# -- the tables as they are written ----------------------------------------------------------------------------------
+
+
+def _text(**options: Any) -> fields.String:  # noqa: ANN401 -- as marshmallow's own
+    rule = options.pop("validate", validate.Length(1, 2000, error="must have {min} to {max} characters"))
+    return fields.String(validate=rule, **options)
+
+
+def _name() -> fields.String:
+    return _text(
+        validate=validate.Regexp(_NAME, error="must be 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first")
+    )
+
+
+def _is_url(value: str) -> None:
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise marshmallow.ValidationError("is not a URL") from None
+    if not host or parts.username is not None or parts.fragment:
+        raise marshmallow.ValidationError("is not a URL of a host, without user and fragment")
+    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
+        raise marshmallow.ValidationError("must begin with https://, or http:// for this machine")
+
+
+class _Audience(fields.Field[tuple[str, ...]]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
+        listed = [value] if isinstance(value, str) else value
+        if not isinstance(listed, list) or not listed or not all(isinstance(one, str) and one for one in listed):
+            raise marshmallow.ValidationError("must be a text or a list of them")
+        return tuple(listed)
+
+
+class _Table(marshmallow.Schema):
+    error_messages = {"unknown": "there is no such key", "type": "must be a table"}  # noqa: RUF012 -- marshmallow reads it off the class
+
+
+class _IntrospectionTable(_Table):
+    url = _text(required=True, validate=_is_url)
+    client_id = _text(required=True)
+    client_secret = _text()
+    client_secret_file = _text()
+
+
+class _IssuerTable(_Table):
+    iss = _text()
+    aud = _Audience()
+    any_audience = fields.Boolean(truthy={True}, falsy={False})
+    secrets = fields.List(_text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
+    secret_files = fields.List(_text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
+    pem_file = _text()
+    jwks = _text(validate=_is_url)
+    introspection = fields.Nested(_IntrospectionTable)
+    tenant = _name()
+    namespace = _name()
+    scopes = fields.List(_text(validate=validate.OneOf(SCOPES, error="must be one of: {choices}")))
+    subject_claim = _text()
+    scope_claim = _text()
+
+
+class _UserHeaderTable(_Table):
+    name = _text(required=True, validate=validate.Regexp(_HEADER, error="is not the name of a header"))
+    proxies = fields.List(_text(), required=True, validate=validate.Length(1, 100, error="must have {min} to {max}"))
+    tenant = _name()
+    namespace = _name()
+
+
+def read_issuers(value: object, folder: Path) -> tuple[Issuer, ...]:
+    """The issuers of `[[issuers]]`. `folder`: what the names of files are relative to.
+
+    Raises SettingsError, which names the place.
+    """
+    if not isinstance(value, list):
+        raise SettingsError("issuers: must be a list of tables: [[issuers]]")
+    return tuple(_issuer(f"issuers[{index}]", table, folder) for index, table in enumerate(value))
+
+
+def read_user_header(value: object) -> UserHeader:
+    """The header of `[user_header]`. Raises SettingsError, which names the place."""
+    table = _load(_UserHeaderTable(), "user_header", value)
+    if table["name"].lower() in _TAKEN_HEADERS:
+        raise SettingsError(f"user_header.name: {table['name']} has a meaning of its own")
+    try:
+        table["proxies"] = tuple(network for text in table["proxies"] for network in networks(text))
+    except ValueError as error:
+        raise SettingsError(f"user_header.proxies: {error}") from None
+    return UserHeader(**table)
+
+
+def check_apart(issuers: tuple[Issuer, ...]) -> None:
+    """SettingsError where two issuers share what keeps their users apart, or a token would not say whose it is."""
+    spaces: dict[tuple[str, str], Issuer] = {}
+    names: set[str] = set()
+    for issuer in issuers:
+        space = (issuer.tenant, issuer.namespace)
+        if space in spaces:
+            raise SettingsError(
+                f"issuers: {issuer.label} and {spaces[space].label} share tenant {space[0]!r} and namespace "
+                f"{space[1]!r}, where their users would meet; give each a namespace of its own"
+            )
+        spaces[space] = issuer
+        if issuer.iss is not None and issuer.iss in names:
+            raise SettingsError(f"issuers: {issuer.iss} is there twice; one issuer may have several keys")
+        names.add(issuer.iss or "")
+    if sum(issuer.introspection is not None for issuer in issuers) > 1:
+        raise SettingsError("issuers: only one may have introspection, since an opaque token does not say whose it is")
+
+
+def _issuer(place: str, value: object, folder: Path) -> Issuer:
+    table = _load(_IssuerTable(), place, value)
+    given = [kind for kind in _KINDS if kind in table]
+    if len(given) != 1:
+        raise SettingsError(f"{place}: needs exactly one of {', '.join(_KINDS)}; it has {', '.join(given) or 'none'}")
+    [kind] = given
+    if "iss" not in table and kind != "introspection":
+        raise SettingsError(f"{place}.iss: is missing: the iss that its tokens carry")
+    any_audience = table.pop("any_audience", False)
+    if any_audience and "aud" in table:
+        raise SettingsError(f"{place}: has both aud and any_audience")
+    if not any_audience and "aud" not in table and kind in ("jwks", "introspection"):
+        raise SettingsError(
+            f"{place}.aud: is missing: the audience that its tokens for this service name; without one, tokens for "
+            "other services would be taken: say any_audience = true if they may be"
+        )
+    table["audiences"] = None if any_audience else table.pop("aud", ())
+    table["scopes"] = frozenset(table.pop("scopes", ()))
+    try:
+        _resolve(table, kind, folder)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise SettingsError(f"{place}.{kind}: {getattr(error, 'filename', None) or ''}: {reason}") from None
+    except ValueError as error:
+        raise SettingsError(f"{place}.{kind}: {error}") from None
+    return Issuer(**table)
+
+
+def _resolve(table: dict[str, Any], kind: str, folder: Path) -> None:
+    """Puts what Issuer wants in the place of what was written. Raises OSError, UnicodeError, ValueError."""
+    match kind:
+        case "secrets" | "secret_files":
+            written = table.pop(kind)
+            found = written if kind == "secrets" else [(folder / name).read_text().strip() for name in written]
+            if any(len(secret.encode()) < SECRET_BYTES_MIN for secret in found):
+                raise ValueError(f"each must be at least {SECRET_BYTES_MIN} bytes long")
+            table["keys"] = tuple(map(from_secret, found))
+        case "pem_file":
+            table["keys"] = from_pem((folder / table.pop("pem_file")).read_bytes())
+        case "introspection":
+            asked: dict[str, str] = table["introspection"]
+            file = asked.pop("client_secret_file", None)
+            if (file is None) == ("client_secret" not in asked):
+                raise ValueError("needs client_secret or client_secret_file")
+            if file is not None:
+                asked["client_secret"] = (folder / file).read_text().strip()
+            table["introspection"] = Introspection(**asked)
+
+
+def _load(schema: marshmallow.Schema, place: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SettingsError(f"{place}: must be a table")
+    try:
+        return cast("dict[str, Any]", schema.load(value))
+    except marshmallow.ValidationError as error:
+        messages: Any = error.messages
+        while isinstance(messages, Mapping):
+            key, messages = next(iter(messages.items()))
+            place += f"[{key}]" if isinstance(key, int) else f".{key}"
+        raise SettingsError(f"{place}: {messages[0][0].lower()}{messages[0][1:].rstrip('.')}") from None

@@ -1,0 +1,70 @@
+"""What is counted and timed, for Prometheus: one registry an application."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from favsync import __version__
+from favsync.core.merge import Outcome
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+
+
+class Metrics:
+    """Names and units are part of what operators rely on: docs/operate.md lists them."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        Info("favsync", "The release that runs", registry=self._registry).info({"version": __version__})
+        self._requests = Histogram(
+            "favsync_http_request_duration_seconds",
+            "Requests, from head to the end of the handler, by route and status; 499: the client left",
+            ["method", "route", "status"],
+            buckets=_REQUEST_BUCKETS_S,
+            registry=self._registry,
+        )
+        receipts = Counter("favsync_receipts", "Records answered for, by outcome", ["outcome"], registry=self._registry)
+        self._receipts = {outcome: receipts.labels(outcome.value) for outcome in Outcome}
+        self._loop_lag = Histogram(
+            "favsync_event_loop_lag_seconds",
+            "How much later than asked the event loop came back, looked at twice a second",
+            buckets=_LAG_BUCKETS_S,
+            registry=self._registry,
+        )
+        self._pool = Gauge(
+            "favsync_database_connections", "Connections to PostgreSQL, by state", ["state"], registry=self._registry
+        )
+        self._pool_max = Gauge(
+            "favsync_database_connections_max", "How many there may be, at most", registry=self._registry
+        )
+        self._pending_age = Gauge(
+            "favsync_feed_pending_age_seconds",
+            "Age of the oldest change that no feed has placed yet; 0: none, NaN: the database does not say",
+            registry=self._registry,
+        )
+
+    def request(self, method: str, route: str | None, status: int, duration_s: float) -> None:
+        """`route`: None where none fits; neither that nor a method nobody knows makes a series of its own."""
+        named = method if method in _METHODS else "other"
+        self._requests.labels(named, route or "none", status).observe(duration_s)
+
+    def receipt(self, outcome: Outcome) -> None:
+        self._receipts[outcome].inc()
+
+    def loop_lag(self, lag_s: float) -> None:
+        self._loop_lag.observe(lag_s)
+
+    def pool(self, *, busy: int, idle: int, most: int) -> None:
+        self._pool.labels("busy").set(busy)
+        self._pool.labels("idle").set(idle)
+        self._pool_max.set(most)
+
+    def pending_age(self, age_s: float) -> None:
+        self._pending_age.set(age_s)
+
+    def render(self) -> bytes:
+        """The text form that Prometheus reads, of `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
