@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format mutants kill lock clean
+.PHONY: help serve test lint format mutants kill fuzz lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -46,6 +46,9 @@ mutants: $(STAMP) ## Mutate core/, one fault at a time: the tests must find each
 
 kill: $(STAMP) ## The long form of the kill -9 test: 200 rounds
 	FAVSYNC_KILL_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_kill.py
+
+fuzz: $(STAMP) ## Try what the OpenAPI document allows: 5,000 examples an operation, another seed each time
+	FAVSYNC_FUZZ_EXAMPLES=5000 FAVSYNC_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py
 
 lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \

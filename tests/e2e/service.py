@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -115,6 +116,11 @@ class Service:
             return Answer(response.status, response.headers, json.loads(raw) if raw else None)
         finally:
             connection.close()
+
+    def text(self, path: str) -> str:
+        """What a GET gives, as it is."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as response:  # noqa: S310 -- our own URL
+            return str(response.read().decode())
 
     def _read(self, process: subprocess.Popen[str], entries: "queue.Queue[dict[str, Any]]") -> None:
         assert process.stderr is not None

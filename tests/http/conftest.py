@@ -1,6 +1,7 @@
 """The application in this process, on a real database, with a clock that stands still."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 import jwt
 import pytest
@@ -11,6 +12,7 @@ from pytest_aiohttp.plugin import AiohttpClient
 from favsync.app import create_app
 from favsync.core import timestamp
 from favsync.http import keys
+from favsync.http.doors import Door, register
 from favsync.http.server import Runner
 from favsync.settings import Settings
 
@@ -19,7 +21,7 @@ OLD_SECRET = "the secret before, as long as that"
 NOW = "2026-03-04T05:06:07.089Z"
 NOW_US = timestamp.parse(NOW)
 
-Client = TestClient[web.Request, None]
+Client = TestClient[web.Request, web.Application]
 
 
 def token(subject: object = "ann", *, secret: str = SECRET, **claims: Any) -> str:
@@ -44,19 +46,20 @@ class _Server(TestServer):
 
 
 class Serve(Protocol):
-    async def __call__(self, **settings: Any) -> Client: ...
+    async def __call__(self, *, doors: Sequence[Door] = (), **settings: Any) -> Client: ...
 
 
 @pytest.fixture
 def serve(dsn: str, aiohttp_client: AiohttpClient) -> Serve:
-    """Starts the application with these settings."""
+    """Starts the application with these settings, and `doors` more than it has."""
 
-    async def start(**settings: Any) -> Client:
+    async def start(*, doors: Sequence[Door] = (), **settings: Any) -> Client:
         values = {"database_url": dsn, "jwt_secret": SECRET, "jwt_secret_previous": OLD_SECRET} | settings
         app = create_app(Settings(**values), now_us=lambda: NOW_US)
-        started: Client = await aiohttp_client(_Server(app), connector=TCPConnector(limit=0))
+        register(app, doors)
+        started: object = await aiohttp_client(_Server(app), connector=TCPConnector(limit=0))
         await app[keys.DATABASE].opened.wait()
-        return started
+        return cast("Client", started)
 
     return start
 

@@ -77,8 +77,8 @@ async def post_user_favorites(request: web.Request, caller: Identity) -> web.Res
     settings = request.app[keys.SETTINGS]
     wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
     body = await read_json(request, max_bytes=settings.max_body)
-    view = View(request, caller) if wishes.returns == "representation" else None
-    if view is not None:
+    view = View(request, caller)
+    if wishes.returns == "representation":
         await view.check()
     candidates, faults = schemas.read(body, max_batch=settings.max_batch, offset_us=offset_us)
     if faults and not wishes.lenient:
@@ -93,7 +93,7 @@ async def post_user_favorites(request: web.Request, caller: Identity) -> web.Res
     if not faults and all(receipt.outcome.settled for receipt in receipts):
         if wishes.returns == "minimal":
             return web.Response(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
-        if view is not None:
+        if wishes.returns == "representation":
             return await view.whole(_applied([*lenient, "return=representation"]))
     remaining = iter(receipts)
     dumped = [

@@ -1,6 +1,7 @@
 """Where a request comes from: the other end of the connection, or whom a trusted proxy names."""
 
 import ipaddress
+import re
 from collections.abc import Sequence
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from favsync.identity.issuers import Network
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_WITH_PORT = re.compile(r"([0-9.]+):\d+|\[([^]]+)\](?::\d+)?", re.ASCII)
 _FORWARDED_MAX = 20  # proxies in a row
 
 
@@ -37,8 +39,10 @@ def client(request: web.Request, trusted: Sequence[Network]) -> str:
 
 
 def _parse(text: str) -> IPAddress | None:
+    """An address, with or without a port or a zone; None for what is none."""
+    match = _WITH_PORT.fullmatch(text)
     try:
-        found = ipaddress.ip_address(text.partition("%")[0])
+        found = ipaddress.ip_address((match[1] or match[2] if match else text).partition("%")[0])
     except ValueError:
         return None
     return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -40,7 +40,7 @@ class Door:
     """`GET` answers HEAD too. A handler gets the request, and, unless the door is `public`, the caller.
 
     `scope`: what the caller's token must allow. `parameters`: names from `openapi.PARAMETERS`. `errors`: beyond those
-    that follow from the rest.
+    that follow from the rest. `choices`: what may stand in the path for its one variable; else 404.
     """
 
     method: str
@@ -53,6 +53,7 @@ class Door:
     parameters: Sequence[str] = ()
     body: Schema | None = None
     errors: Sequence[type[FavsyncError]] = ()
+    choices: Sequence[str] = ()
     description: str = field(default="")
 
 

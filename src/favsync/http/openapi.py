@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the doors and from the schemas that validate."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -87,9 +87,8 @@ def document(doors: Iterable[Door]) -> dict[str, Any]:
         if door.method == "GET":
             operations["head"] = _head(door)
     for path, operations in paths.items():
-        parameters = [_path_parameter(word[1:-1]) for word in path.split("/") if word.startswith("{")]
         operations["options"] = _options(path)
-        spec.path(path, operations=operations, parameters=parameters)
+        spec.path(path, operations=operations)
     return spec.to_dict()
 
 
@@ -122,8 +121,8 @@ def _operation(door: Door) -> dict[str, Any]:
     }
     if door.description:
         operation["description"] = door.description
-    if door.parameters:
-        operation["parameters"] = list(door.parameters)
+    if parameters := [*_path_parameters(door.path, door.choices), *door.parameters]:
+        operation["parameters"] = parameters
     if door.body is not None:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": door.body}}}
     return operation
@@ -139,7 +138,8 @@ def _errors(door: Door) -> dict[int, list[str]]:
     if door.body is not None:
         kinds += [errors.MalformedRequest, errors.BodyTooLarge, errors.UnsupportedMediaType]
     found: dict[int, list[str]] = {}
-    for problem in [*map(problems.TABLE.__getitem__, dict.fromkeys(kinds)), problems.PLAIN[400], problems.PLAIN[500]]:
+    plain = [problems.PLAIN[status] for status in ((400, 404, 500) if door.choices else (400, 500))]
+    for problem in [*map(problems.TABLE.__getitem__, dict.fromkeys(kinds)), *plain]:
         found.setdefault(problem.status, []).append(problem.title)
     return found
 
@@ -187,6 +187,7 @@ def _options(path: str) -> dict[str, Any]:
             **{str(status): _error(status, [problem.title]) for status, problem in _OPTIONS_ERRORS.items()},
         },
         "security": [],
+        "parameters": _path_parameters(path, ()),
     }
 
 
@@ -201,8 +202,10 @@ def _headers(names: Iterable[str]) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*_COMMON_HEADERS, *names)}
 
 
-def _path_parameter(name: str) -> dict[str, Any]:
-    return {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
+def _path_parameters(path: str, choices: Sequence[str]) -> list[dict[str, Any]]:
+    names = [word[1:-1] for word in path.split("/") if word.startswith("{")]
+    schema = {"type": "string", "enum": list(choices)} if choices else {"type": "string"}
+    return [{"in": "path", "name": name, "required": True, "schema": schema} for name in names]
 
 
 def _name(method: str, path: str) -> str:

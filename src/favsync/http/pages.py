@@ -49,9 +49,7 @@ async def docs(_request: web.Request) -> web.Response:
 
 
 async def docs_file(request: web.Request) -> web.Response:
-    name = request.match_info["file"]
-    if name not in _TYPES:
-        raise web.HTTPNotFound
+    name = request.path.rpartition("/")[2]
     response = web.Response(text=_text(name), content_type=_TYPES[name], headers=_SAFE | _DAY)
     response.enable_compression()
     return response
@@ -72,11 +70,14 @@ def doors() -> list[Door]:
     return [
         Door(
             method="GET", path="/problems/{name}", handler=problem, public=True, summary="What a problem means",
-            answers=page | {404: Answer(description="No problem has this name", schema=problems.SCHEMA)}
+            choices=[one.name for one in problems.everything()], answers=page,
         ),
         Door(method="GET", path="/docs", handler=docs, public=True, summary="A page to try things on", answers=page),
-        Door(
-            method="GET", path="/docs/{file}", handler=docs_file, public=True, summary="What the page is made of",
-            answers=page,
+        *(
+            Door(
+                method="GET", path=f"/docs/{name}", handler=docs_file, public=True, summary="What that page is made of",
+                answers={200: Answer(description="A file", content_type=content_type)},
+            )
+            for name, content_type in _TYPES.items()
         ),
     ]  # fmt: skip

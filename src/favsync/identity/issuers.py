@@ -20,8 +20,9 @@ SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# Ended by \Z, since marshmallow's Regexp looks at the beginning only.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}\Z", re.ASCII)
 # What proxies and servers give a meaning of their own.
 _TAKEN_HEADERS = {"authorization", "host", "cookie", "content-type", "content-length", "x-forwarded-for"}
 _KINDS = ("secrets", "secret_files", "pem_file", "jwks", "introspection")

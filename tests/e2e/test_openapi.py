@@ -1,0 +1,54 @@
+"""The document is true: whatever it allows is tried on a real service, and answered as it says."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from tests.e2e.service import Service, token
+
+HERE = Path(__file__).parent
+EXAMPLES = int(os.environ.get("FAVSYNC_FUZZ_EXAMPLES", "100"))
+SEED = os.environ.get("FAVSYNC_FUZZ_SEED", "1")
+
+
+def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    with Service(database_url=dsn) as service:
+        cursor = service.request("GET", "/getUserFavorites").headers["Sync-Cursor"]
+        done = subprocess.run(
+            [
+                Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "fuzz.toml", "run",
+                f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {token('ann')}",
+                "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", SEED,
+                "--continue-on-failure", "--generation-database", "none", "--no-color",
+                "--report", "json", "--report-json-path", report,
+            ],
+            env=os.environ | {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "FUZZ_CURSOR": cursor, "PYTHONPATH": str(HERE)},
+            cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+        counted = _answers(service)
+        document = service.request("GET", "/openapi.json").content
+    assert json.loads(report.read_text())["complete"]
+    assert counted["POST /postUserFavorites"]["204"]
+    for operation in ("GET /getUserFavorites", "HEAD /getUserFavorites", "POST /postUserFavorites"):
+        answers = counted[operation]
+        print(operation, dict(answers))  # noqa: T201
+        assert answers.total() >= EXAMPLES
+        assert sum(count for status, count in answers.items() if status.startswith("2")) >= answers.total() / 3
+    assert not [status for answers in counted.values() for status in answers if status.startswith("5")]
+    named = {status for item in document["paths"].values() for one in item.values() for status in one["responses"]}
+    assert all(re.fullmatch(r"[1-5]\d\d", status) for status in named)
+
+
+def _answers(service: Service) -> dict[str, Counter[str]]:
+    """How often each operation was answered with which status, as the service itself counted."""
+    counted: dict[str, Counter[str]] = {}
+    pattern = r'^favsync_http_request_duration_seconds_count\{method="(\w+)",route="([^"]+)",status="(\d+)"\} (\S+)$'
+    for method, route, status, count in re.findall(pattern, service.text("/metrics"), re.MULTILINE):
+        counted.setdefault(f"{method} {route}", Counter())[status] += int(float(count))
+    return counted

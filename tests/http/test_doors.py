@@ -1,0 +1,228 @@
+"""Every route there is: who may pass, that it is described, and what browsers are told."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from favsync.app import doors
+from favsync.core.record import entity_key
+from favsync.http import openapi
+from favsync.http.doors import Answer, Door
+from favsync.identity import issuers
+from favsync.identity.authenticator import Identity
+from favsync.settings import Settings
+from tests.http.conftest import SECRET, Client, Serve, bearer, token
+
+PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+SAMPLE = {"{name}": "not-found"}
+OTHER_SECRET = "the secret of another tenant's issuer"
+ANNS = {"item": "annsown", "actionDate": "2020-01-01T00:00:00Z", "action": "ADD"}
+THEIRS = {"item": "annsown", "actionDate": "2020-01-02T00:00:00Z", "action": "DELETE"}
+
+
+def routes(app: web.Application) -> list[tuple[str, str]]:
+    return [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource]
+
+
+async def test_the_table_of_who_may_pass(serve: Serve) -> None:
+    """Each route, asked by each kind of caller; the table in docs/protocol.md is what comes out."""
+    other = issuers.read_issuers([{"iss": "other", "secrets": [OTHER_SECRET], "tenant": "other"}], Path())
+    client = await serve(issuers=other)
+    ann = bearer("ann", Prefer="return=representation")
+    callers = {
+        "no token": {},
+        "expired": {"Authorization": f"Bearer {token('ann', exp=int(time.time()) - 60)}"},
+        "another user": bearer("bob"),
+        "another tenant": {"Authorization": f"Bearer {token('ann', secret=OTHER_SECRET, iss='other')}"},
+        "no scope": bearer("cy"),
+    }
+    rows: dict[tuple[str, ...], list[str]] = {}
+    assert len(routes(client.app)) > 20
+    for method, path in routes(client.app):
+        cells = []
+        for headers in callers.values():
+            await client.post("/postUserFavorites", json=[ANNS], headers=ann)
+            url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
+            body = [THEIRS] if method == "POST" else None
+            sent = headers | {"Prefer": "return=representation"}
+            response = await client.request(method, url, headers=sent, json=body)
+            own = response.status == 200 and "private" in response.headers.get("Cache-Control", "")
+            cells.append(f"{response.status}, their own" if own else str(response.status))
+            if method == "GET":
+                assert ANNS["item"] not in await response.text()
+            content = await (await client.get("/getUserFavorites", headers=ann)).json()
+            assert [one["action"] for one in content] == ["ADD"], f"{method} {path} changed what is Ann's"
+        if method == "OPTIONS":
+            assert set(cells) == {"204"}
+        else:
+            rows.setdefault((path, *cells), []).append(method)
+    table = ["| route | " + " | ".join(callers) + " |", "|---" * (len(callers) + 1) + "|"]
+    for (path, *cells), methods in rows.items():
+        table.append(f"| {', '.join(sorted(methods))} `{path}` | {' | '.join(cells)} |")
+    assert "\n".join(table) in PROTOCOL, "\n" + "\n".join(table)
+
+
+async def test_a_door_with_a_scope_opens_to_that_scope_alone(serve: Serve) -> None:
+    granting = {"iss": "granting", "secrets": [OTHER_SECRET], "tenant": "other", "scopes": ["feed:read"]}
+    plain = {"iss": "plain", "secrets": ["the secret of an issuer that grants nothing"], "tenant": "plain"}
+
+    async def inside(_request: web.Request, caller: Identity) -> web.Response:
+        return web.json_response([caller.tenant, entity_key("x", tenant=caller.tenant), sorted(caller.scopes)])
+
+    door = Door(
+        method="GET", path="/inside", handler=inside, summary="Inside", scope="feed:read",
+        answers={200: Answer(description="Inside", schema={"type": "array"})},
+    )  # fmt: skip
+    client = await serve(issuers=issuers.read_issuers([granting, plain], Path()), doors=[door])
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({"iss": "granting", "secret": OTHER_SECRET, "scope": "feed:read admin"}, 200),
+        ({"iss": "granting", "secret": OTHER_SECRET, "scope": ["feed:read"]}, 200),
+        ({"iss": "granting", "secret": OTHER_SECRET, "scope": "feed:reader"}, 403),
+        ({"iss": "granting", "secret": OTHER_SECRET}, 403),
+        ({"iss": "plain", "secret": plain["secrets"][0], "scope": "feed:read"}, 403),
+        ({"scope": "feed:read"}, 200),  # the deployment's own secret may grant anything
+        ({"scope": "sync:any"}, 403),
+    ]
+    for claims, status in cases:
+        response = await client.get("/inside", headers={"Authorization": f"Bearer {token(**claims)}"})
+        assert response.status == status, claims
+        if status == 403:
+            content = await response.json()
+            assert (content["type"], content["scope"]) == ("/problems/insufficient-scope", "feed:read")
+            challenge = 'Bearer realm="favsync", error="insufficient_scope", scope="feed:read"'
+            assert response.headers["WWW-Authenticate"] == challenge
+    first = await client.get(
+        "/inside",
+        headers={
+            "Authorization": f"Bearer {token(iss='granting', secret=OTHER_SECRET, scope='feed:read sync:any')}",
+        },
+    )
+    assert await first.json() == ["other", "other/x", ["feed:read"]], "what the issuer may not grant is passed over"
+    described = openapi.document([door])["paths"]["/inside"]["get"]
+    assert described["security"] == [{"bearer": ["feed:read"]}]
+    assert "403" in described["responses"]
+
+
+async def test_the_document_knows_every_route_and_no_other(client: Client) -> None:
+    document = await (await client.get("/openapi.json")).json()
+    described = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"
+    }
+    assert described == set(routes(client.app))
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"]), (method, path)
+
+
+async def test_head_is_get_without_a_body(client: Client) -> None:
+    for method, path in routes(client.app):
+        if method == "GET" and path != "/metrics":
+            url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
+            got, asked = await client.get(url, headers=bearer()), await client.head(url, headers=bearer())
+            assert (asked.status, await asked.read()) == (got.status, b"")
+            for name in ("Content-Type", "ETag", "Sync-Cursor", "Cache-Control"):
+                assert asked.headers.get(name) == got.headers.get(name)
+
+
+ORIGIN = "https://app.example.org"
+ASKED = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type,prefer"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "echoed"), [((ORIGIN,), ORIGIN), (("https://x", ORIGIN), ORIGIN), (("*",), "*")]
+)
+async def test_a_page_of_a_configured_origin_may_call(serve: Serve, configured: tuple[str, ...], echoed: str) -> None:
+    client = await serve(cors_origins=configured)
+    preflight = await client.options("/postUserFavorites", headers={"Origin": ORIGIN} | ASKED)
+    assert preflight.status == 204
+    assert preflight.headers["Access-Control-Allow-Origin"] == echoed
+    assert preflight.headers["Access-Control-Allow-Methods"] == preflight.headers["Allow"] == "POST, OPTIONS"
+    allowed = preflight.headers["Access-Control-Allow-Headers"].lower()
+    for name in ("authorization", "content-type", "prefer", "if-none-match", "sync-clock-offset"):
+        assert name in allowed
+    assert preflight.headers["Access-Control-Max-Age"] == "600"
+    for response in (
+        await client.get("/getUserFavorites", headers=bearer(Origin=ORIGIN)),
+        await client.get("/getUserFavorites", headers={"Origin": ORIGIN}),  # 401
+        await client.post("/postUserFavorites", data=b"x", headers=bearer(Origin=ORIGIN)),  # 400
+        await client.get("/nothing", headers={"Origin": ORIGIN}),
+    ):
+        assert response.headers["Access-Control-Allow-Origin"] == echoed
+        exposed = response.headers["Access-Control-Expose-Headers"].lower()
+        for name in ("etag", "sync-cursor", "sync-time", "retry-after", "x-request-id"):
+            assert name in exposed
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert ("Origin" in response.headers.get("Vary", "")) == (echoed != "*")
+    unmodified = await client.get("/getUserFavorites", headers=bearer(Origin=ORIGIN))
+    again = bearer(Origin=ORIGIN) | {"If-None-Match": unmodified.headers["ETag"]}
+    response = await client.get("/getUserFavorites", headers=again)
+    assert (response.status, response.headers["Access-Control-Allow-Origin"]) == (304, echoed)
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.org", "null", f"{ORIGIN}.evil.org", "http://app.example.org"])
+async def test_a_page_of_another_origin_may_not(serve: Serve, origin: str) -> None:
+    client = await serve(cors_origins=(ORIGIN,))
+    for response in (
+        await client.options("/postUserFavorites", headers={"Origin": origin} | ASKED),
+        await client.get("/getUserFavorites", headers=bearer(Origin=origin)),
+    ):
+        assert not [name for name in response.headers if name.startswith("Access-Control")]
+        assert "Origin" in response.headers["Vary"]
+
+
+async def test_without_configured_origins_nothing_is_said_of_them(client: Client) -> None:
+    response = await client.options("/getUserFavorites", headers={"Origin": ORIGIN} | ASKED)
+    assert (response.status, response.headers["Allow"]) == (204, "GET, HEAD, OPTIONS")
+    assert not [name for name in response.headers if name.startswith("Access-Control")]
+    assert (await client.options("/nothing")).status == 404
+
+
+async def test_every_problem_has_its_page(client: Client) -> None:
+    kinds = {
+        (await (await client.get("/nothing")).json())["type"],
+        (await (await client.get("/getUserFavorites")).json())["type"],
+        (await (await client.delete("/")).json())["type"],
+        (await (await client.get("/getUserFavorites?after=x", headers=bearer())).json())["type"],
+    }
+    page = await (await client.get("/problems/not-found")).text()
+    kinds |= set(re.findall(r'href="([^"]+)"', page))
+    assert len(kinds) > 12
+    for kind in kinds:
+        response = await client.get(kind)
+        assert response.status == 200, kind
+        assert response.content_type == "text/html"
+        assert kind.rpartition("/")[2] in await response.text()
+        assert "script" not in await response.text()
+    for wrong in ("/problems/nothing", "/problems/", "/problems/..%2fx", "/problems/%3Cscript%3E"):
+        assert (await client.get(wrong)).status == 404
+
+
+async def test_the_documentation_comes_from_here_alone(client: Client) -> None:
+    page = await (await client.get("/docs")).text()
+    links = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(links) == 4
+    for link in links:
+        if link != "data:,":
+            assert link.startswith("/docs/")
+            response = await client.get(link)
+            assert response.status == 200
+            assert response.headers["Cache-Control"] == "public, max-age=86400"
+            assert len(await response.read()) > 100
+    for wrong in ("/docs/offapi.py", "/docs/..%2f__init__.py", "/docs/scalar.js"):
+        assert (await client.get(wrong)).status == 404
+
+
+def test_every_route_has_its_place_in_the_settings() -> None:
+    settings = Settings(jwt_secret=SECRET)
+    assert "/metrics" in {door.path for door in doors(settings)}
+    assert "/metrics" not in {door.path for door in doors(Settings(jwt_secret=SECRET, metrics_port=9100))}
+    for door in doors(settings):
+        assert door.summary
+        assert set(door.parameters) <= set(openapi.PARAMETERS)
+        for answer in door.answers.values():
+            assert set(answer.headers) <= set(openapi.HEADERS)
