@@ -60,7 +60,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
 
 def doors(settings: Settings) -> list[Door]:
     """Every way in."""
-    found = [*health.doors(), *favourites.doors(max_batch=settings.max_batch), *openapi.doors(), *pages.doors()]
+    found = [*favourites.doors(max_batch=settings.max_batch), *health.doors(), *openapi.doors(), *pages.doors()]
     return found if settings.metrics_port else [*found, *monitor.doors()]
 
 

@@ -111,7 +111,8 @@ def doors(*, max_batch: int) -> list[Door]:
     merged = {"type": "array", "items": schemas.FavouriteSchema}
     return [
         Door(
-            method="GET", path="/getUserFavorites", handler=get_user_favorites, summary="The caller's favourites",
+            method="GET", path="/getUserFavorites", handler=get_user_favorites, tag="favourites",
+            summary="The caller's favourites",
             description="Deleted ones included, ordered by item. With `after`, what changed since.",
             parameters=["after", "If-None-Match"],
             answers={
@@ -121,7 +122,7 @@ def doors(*, max_batch: int) -> list[Door]:
             errors=[MalformedRequest, CursorExpired],
         ),
         Door(
-            method="POST", path="/postUserFavorites", handler=post_user_favorites,
+            method="POST", path="/postUserFavorites", handler=post_user_favorites, tag="favourites",
             summary="Takes favourites, and answers for each",
             description="One receipt a record, in order; or, with `Prefer: return=representation`, the merged list, "
             "of which `after` gives what changed since.",

@@ -55,7 +55,11 @@ class FavouriteSchema(marshmallow.Schema):
     error_messages = {"type": "is not an object"}  # noqa: RUF012 -- marshmallow reads it off the class
 
     item = fields.String(
-        metadata={"description": "Which item, in the words of whoever runs the programme", "pattern": "^[^\\x00]*$"},
+        metadata={
+            "description": "Which item, in the words of whoever runs the programme",
+            "pattern": "^[^\\x00]*$",
+            "examples": ["session_21982"],
+        },
         required=True,
         validate=[
             validate.Length(1, ITEM_LENGTH_MAX, error="must have {min} to {max} characters"),

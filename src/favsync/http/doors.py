@@ -5,7 +5,7 @@ The router and the OpenAPI document are both made from these, so that neither kn
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -54,7 +54,8 @@ class Door:
     body: Schema | None = None
     errors: Sequence[type[FavsyncError]] = ()
     choices: Sequence[str] = ()
-    description: str = field(default="")
+    description: str = ""
+    tag: str = "service"
 
 
 def register(app: web.Application, doors: Iterable[Door]) -> None:

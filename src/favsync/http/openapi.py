@@ -67,13 +67,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def document(doors: Iterable[Door]) -> dict[str, Any]:
+def document(doors: Sequence[Door]) -> dict[str, Any]:
     """The document as JSON has it."""
     plugin = MarshmallowPlugin()
     spec = APISpec(
         "favsync", __version__, "3.1.0", plugins=[plugin],
         info={"description": _ABOUT, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
     )  # fmt: skip
+    for tag in dict.fromkeys(door.tag for door in doors):
+        spec.tag({"name": tag})
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"})
     spec.components.schema("Problem", problems.SCHEMA)
     for name, header in HEADERS.items():
@@ -116,6 +118,7 @@ def _operation(door: Door) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": _name(door.method, door.path),
         "summary": door.summary,
+        "tags": [door.tag],
         "responses": dict(sorted(responses.items())),
         "security": [] if door.public else [{"bearer": [door.scope] if door.scope else []}],
     }
@@ -182,6 +185,7 @@ def _options(path: str) -> dict[str, Any]:
     return {
         "operationId": _name("OPTIONS", path),
         "summary": "What this path allows",
+        "tags": ["service"],
         "responses": {
             "204": _response(204, allowed),
             **{str(status): _error(status, [problem.title]) for status, problem in _OPTIONS_ERRORS.items()},

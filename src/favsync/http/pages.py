@@ -27,9 +27,10 @@ _DOCS = """<!doctype html>
 <script src="/docs/start.js"></script>
 </html>
 """
-_START = """SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, persistAuthorization: false,
-  validatorUrl: null,
+# HEAD and OPTIONS are in the document, and would only be in a reader's way.
+_START = """fetch("/openapi.json").then(answer => answer.json()).then(spec => {
+  for (const path of Object.values(spec.paths)) { delete path.head; delete path.options; }
+  SwaggerUIBundle({spec, dom_id: "#ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null});
 });
 """
 _TYPES = {"swagger_bundle.js": "text/javascript", "swagger_style.css": "text/css", "start.js": "text/javascript"}
