@@ -62,8 +62,8 @@ class Metrics:
         named = method if method in _METHODS else "other"
         self._requests.labels(named, route or "none", status).observe(duration_s)
 
-    def receipt(self, outcome: Outcome) -> None:
-        self._receipts[outcome].inc()
+    def receipt(self, outcome: Outcome, count: int = 1) -> None:
+        self._receipts[outcome].inc(count)
 
     def loop_lag(self, lag_s: float) -> None:
         self._loop_lag.observe(lag_s)

@@ -1,7 +1,9 @@
 """The command line, as an operator meets it."""
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +119,40 @@ def test_an_external_database_gets_no_greeting(dsn: str) -> None:
     process.terminate()
     printed, _ = process.communicate(timeout=20)
     assert printed == ""
+
+
+def test_metrics_have_a_port_of_their_own_where_one_is_set(dsn: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Service(database_url=dsn, metrics_port=port) as service:
+        assert service.request("GET", "/metrics").status == 404
+        service.request("GET", "/getUserFavorites")
+        service.url, main = f"http://127.0.0.1:{port}", service.url
+        assert 'route="/getUserFavorites",status="200"' in service.text("/metrics")
+        assert service.request("GET", "/getUserFavorites").status == 404
+        service.url = main
+
+
+def test_openapi_prints_the_document(dsn: str) -> None:
+    printed = json.loads(favsync("openapi", max_batch=7).stdout)
+    assert printed["openapi"] == "3.1.0"
+    body = printed["paths"]["/postUserFavorites"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert body["maxItems"] == 7
+    with Service(database_url=dsn, max_batch=7) as service:
+        assert service.request("GET", "/openapi.json").content == printed
+
+
+def test_where_tokens_come_from_elsewhere_none_is_made_here(data_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / "favsync.toml"
+    file.write_text(f"[[issuers]]\niss = 'x'\nsecrets = ['{SECRET}']\n")
+    done = favsync("token", "ann", data_dir=data_dir, config=file)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("favsync: tokens of this deployment are issued elsewhere")
+    assert not data_dir.exists()
+    with Service(data_dir=data_dir, config=file, jwt_secret="") as service:
+        good = jwt.encode({"iss": "x", "sub": "ann", "exp": 4102444800}, SECRET, algorithm="HS256")
+        headers = {"Authorization": f"Bearer {good}"}
+        assert service.request("GET", "/getUserFavorites", user=None, headers=headers).status == 200
+        assert service.request("GET", "/getUserFavorites").status == 401
+    assert not (data_dir / "jwt_secret").exists()

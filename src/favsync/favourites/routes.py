@@ -6,6 +6,7 @@ from types import MappingProxyType
 from aiohttp import web
 
 from favsync.core.errors import CursorExpired, InvalidRecords, MalformedRequest
+from favsync.core.merge import Outcome
 from favsync.core.record import Key, Record, entity_key
 from favsync.favourites import schemas
 from favsync.http import keys
@@ -85,6 +86,7 @@ async def post_user_favorites(request: web.Request, caller: Identity) -> web.Res
         raise InvalidRecords(faults)
 
     valid = [candidate for candidate in candidates if not isinstance(candidate, schemas.Refused)]
+    request.app[keys.METRICS].receipt(Outcome.INVALID, len(candidates) - len(valid))
     entity = entity_key(ENTITY, tenant=caller.tenant)
     receipts = await request.app[keys.SYNC].push(
         [Record(Key(caller.owner, entity, item), version) for item, version in valid]
