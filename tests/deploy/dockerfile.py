@@ -72,7 +72,7 @@ def build(dockerfile: Path, source: Path, scratch: Path) -> Image:
     """
     base = scratch / "base"
     base.mkdir()
-    (base / "python").symlink_to(_python())
+    (base / "python").symlink_to(python_for_all())
     stages: dict[str, Path] = {}
     build = _Stage(base, scratch / "root", source, stages)
     for instruction in instructions(dockerfile.read_text()):
@@ -87,15 +87,15 @@ def build(dockerfile: Path, source: Path, scratch: Path) -> Image:
     return build.image()
 
 
-def _python() -> Path:
-    """An interpreter that stands for the base image's: one that any account can run, which a home's seldom is."""
+def python_for_all() -> Path:
+    """An interpreter with venv that any account can run, which one in a home seldom is; AssertionError without."""
     works = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
     candidates = [Path(sys.executable).resolve(), Path("/usr/local/bin/python3"), Path("/usr/bin/python3")]
     for path in candidates:
         reachable = os.geteuid() or all(folder.stat().st_mode & 0o001 for folder in path.parents if folder.exists())
         if path.exists() and reachable and subprocess.run([path, "-c", works], check=False).returncode == 0:
             return path
-    raise AssertionError("no Python 3.11 with venv that the image's account could run: apt-get install python3-venv")
+    raise AssertionError("no Python 3.11 with venv that any account could run: apt-get install python3-venv")
 
 
 class _Stage:

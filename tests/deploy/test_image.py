@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.deploy import dockerfile
+from tests.deploy.proxies import free_port
 from tests.deploy.tap import Tap
+from tests.deploy.test_compose import FAVSYNC
 from tests.e2e.service import SECRET, token
 
 ROOT = Path(__file__).parents[2]
@@ -53,13 +54,6 @@ def _output(image: dockerfile.Image, words: list[str], **variables: object) -> t
         return process.returncode, said
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
-
-
 def _get(port: int, path: str, **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     with contextlib.closing(connection):
@@ -76,17 +70,20 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def test_it_serves_is_found_healthy_and_stops_when_told(image: dockerfile.Image, dsn: str, tap: Tap) -> None:
-    parts, port = urlsplit(dsn), _free_port()
+    parts, port = urlsplit(dsn), free_port()
+    composed = [word.replace(":8080", f":{port}") for word in FAVSYNC["healthcheck"]["test"][1:]]
     url = f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{tap.port}{parts.path}"
     assert _output(image, image.healthcheck, port=port)[0] == 1
     with _start(image, image.command, port=port, database_url=url, jwt_secret=SECRET) as process:
         try:
             _until(lambda: _output(image, image.healthcheck, port=port)[0] == 0)
             _until(lambda: _get(port, "/readyz")[0] == 200)
+            assert _output(image, composed)[0] == 0
             assert _get(port, "/getUserFavorites", Authorization=f"Bearer {token('ann')}") == (200, "[]")
             tap.close()
             _until(lambda: _get(port, "/readyz")[0] == 503)
             assert _output(image, image.healthcheck, port=port)[0] == 0  # no new container would mend that
+            assert _output(image, composed)[0] == 1
             process.send_signal(signal.Signals[image.stop_signal])
             assert process.wait(10) == 0
         finally:
