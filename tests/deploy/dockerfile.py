@@ -6,9 +6,10 @@ import re
 import shutil
 import string
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.deploy.machine import python_for_all
 
 _ROOTED = re.compile(r"(?<![^\s=:])/(?=[a-z])")  # where a word, or a part of a list of paths, begins with /
 
@@ -85,17 +86,6 @@ def build(dockerfile: Path, source: Path, scratch: Path) -> Image:
         else:
             build.carry_out(instruction)
     return build.image()
-
-
-def python_for_all() -> Path:
-    """An interpreter with venv that any account can run, which one in a home seldom is; AssertionError without."""
-    works = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
-    candidates = [Path(sys.executable).resolve(), Path("/usr/local/bin/python3"), Path("/usr/bin/python3")]
-    for path in candidates:
-        reachable = os.geteuid() or all(folder.stat().st_mode & 0o001 for folder in path.parents if folder.exists())
-        if path.exists() and reachable and subprocess.run([path, "-c", works], check=False).returncode == 0:
-            return path
-    raise AssertionError("no Python 3.11 with venv that any account could run: apt-get install python3-venv")
 
 
 class _Stage:

@@ -3,7 +3,6 @@
 import datetime as dt
 import ipaddress
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -11,30 +10,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.deploy.machine import free_port, program
+
 ROOT = Path(__file__).parents[2]
-SBIN = f"{os.environ['PATH']}:/usr/sbin:/sbin"  # where Debian has nginx, and an ordinary PATH has not
 START_TIMEOUT_S = 20.0
-
-
-def program(name: str) -> str:
-    """Where a program is; without it the test is skipped, which CI allows only where `.ci/run` says so."""
-    found = shutil.which(name, path=SBIN)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 class Certificate:

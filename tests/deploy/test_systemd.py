@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.dockerfile import python_for_all
 from tests.deploy.docs import runnable
-from tests.deploy.proxies import program
+from tests.deploy.machine import program, python_for_all
 from tests.deploy.variables import meaningless
 from tests.e2e.service import Service, postgres_pid
 
@@ -50,8 +49,8 @@ def installed(session_dir: Path) -> Path:
 def state(session_dir: Path) -> Iterator[Path]:
     """What systemd makes of StateDirectory."""
     folder = Path(tempfile.mkdtemp(dir=session_dir))
-    if _account() is not None:
-        os.chown(folder, _account() or 0, _account() or 0)
+    if (uid := _account()) is not None:
+        os.chown(folder, uid, uid)
     yield folder
     shutil.rmtree(folder)
 
