@@ -28,5 +28,7 @@ USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 # /healthz, not /readyz: an unhealthy container is replaced, and that mends no database that is away.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + (os.environ.get('FAVSYNC_PORT') or '8080') + '/healthz', timeout=4)"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; port = os.environ.get('FAVSYNC_PORT') or '8080'; \
+         r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + port + '/healthz', timeout=4)"]
 CMD ["favsync", "serve", "--host", "0.0.0.0"]

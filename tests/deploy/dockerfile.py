@@ -35,7 +35,7 @@ class Image(NamedTuple):
 
 def instructions(text: str) -> list[Instruction]:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    joined = "\n".join(lines).replace("\\\n", "")
     return [Instruction(*line.split(maxsplit=1)) for line in joined.splitlines()]
 
 
