@@ -50,9 +50,19 @@ kill: $(STAMP) ## The long form of the kill -9 test: 200 rounds
 fuzz: $(STAMP) ## Try what the OpenAPI document allows: 5,000 examples an operation, another seed each time
 	FAVSYNC_FUZZ_EXAMPLES=5000 FAVSYNC_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py
 
-lock: $(STAMP) ## Renew requirements.lock from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
-	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade --quiet -o requirements.lock
+# `make lock UPGRADE=` keeps the versions that are locked. What is deployed is locked apart, in the same versions.
+UPGRADE := --upgrade
+COMPILE := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --no-emit-find-links --no-header --quiet
+COMPILE_AS_LOCKED := $(COMPILE) --constraints requirements.lock --no-annotate --upgrade
+ASKED_FOR := $(BIN)/python -c 'import functools, sys, tomllib; \
+  print(*functools.reduce(dict.get, sys.argv[1:], tomllib.load(open("pyproject.toml", "rb"))), sep="\n")'
+
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, and the locks in deploy/ from it
+	$(COMPILE) pyproject.toml --extra embedded --group dev $(UPGRADE) -o requirements.lock
+	$(COMPILE_AS_LOCKED) pyproject.toml -o deploy/runtime.lock
+	$(ASKED_FOR) project optional-dependencies embedded | $(COMPILE_AS_LOCKED) - -o deploy/embedded.lock
+	$(ASKED_FOR) build-system requires | $(COMPILE_AS_LOCKED) - -o deploy/build.lock
 
 clean: ## Remove everything that can be made again
 	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

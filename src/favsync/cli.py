@@ -21,6 +21,7 @@ from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
 from favsync.settings import Settings
+from favsync.store import binaries
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
 
@@ -62,7 +63,10 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 @_takes_settings
 def serve(*, config: _Config = None, **flags: object) -> None:
     """Run the service until Ctrl-C or SIGTERM; without a database URL, with a PostgreSQL of its own."""
-    effective = settings.with_jwt_secret(_load(flags, config))
+    effective = _load(flags, config)
+    if effective.embedded:
+        binaries.find()  # or say what is missing, before anything is made
+    effective = settings.with_jwt_secret(effective)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_service(effective))
 

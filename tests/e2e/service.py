@@ -36,6 +36,7 @@ class Service:
         values = {"port": 0, "jwt_secret": SECRET, "log_format": "json"} | settings
         self._environment = clean | {f"FAVSYNC_{name.upper()}": str(value) for name, value in values.items()}
         self._entries: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.command: list[str | Path] = [sys.executable, "-m", "favsync", "serve"]
         self.lines: list[str] = []
         self.url = ""
         self.process: subprocess.Popen[str]
@@ -53,7 +54,7 @@ class Service:
     def start(self, *, until: str | None = "ready") -> None:
         """Starts it, and waits for a line of its log: `listening` or `ready`, or None."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "favsync", "serve"],
+            self.command,
             env=self._environment,
             cwd="/",
             stdout=subprocess.DEVNULL,
