@@ -76,6 +76,7 @@ def test_it_passes_on_what_is_true_and_keeps_back_what_is_claimed(start: Start, 
         assert json.loads(content)["receipts"][0]["action"] == "ADD"
         status, headers, content = _ask(proxy, "GET", "/getUserFavorites")
         assert (status, json.loads(content)) == (200, [RECORD])
+        assert _ask(proxy, "GET", "/metrics")[0] == 404
         [heard] = [bytes(connection) for connection in tap.heard]  # one connection, kept for both
     assert SPOOFED.encode() not in heard
     assert b"x-user-id" not in heard.lower()
