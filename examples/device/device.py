@@ -43,6 +43,9 @@ MERGE = """INSERT INTO known VALUES (?, ?, ?) ON CONFLICT (item) DO UPDATE
   WHERE (excluded.at_us, excluded.deleted) > (known.at_us, known.deleted)"""
 SETTLE = """DELETE FROM queue WHERE EXISTS (SELECT 1 FROM known WHERE known.item = queue.item
   AND (known.at_us, known.deleted) >= (queue.at_us, queue.deleted))"""
+# The very version that was sent: the person may have tapped again since.
+RESTAMP = "UPDATE queue SET at_us = ?, offset_ms = ? WHERE item = ? AND at_us = ? AND deleted = ?"
+REMOVE = "DELETE FROM queue WHERE item = ? AND at_us = ? AND deleted = ?"
 
 
 class Failed(Exception):
@@ -154,21 +157,15 @@ class Device:
                         self._db.executemany(MERGE, [version(receipt), row[:3]])
                     case "future":  # nothing was stored of it, so it may become another version
                         at_us = min(row.at_us + (offset_ms - row.offset_ms) * 1000, now_us)
-                        self._dequeue(row)
-                        again = (row.item, at_us, row.deleted, offset_ms)
-                        self._db.execute("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", again)
+                        self._db.execute(RESTAMP, [at_us, offset_ms, *row[:3]])
                     case "limit" | "invalid":
                         self._park(row, receipt["detail"])
             self._db.execute(SETTLE)
 
     def _park(self, row: Queued, why: str) -> None:
         """Out of the others' way, for the person to be told."""
-        self._dequeue(row)
-        self._db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", [*row[:3], why])
-
-    def _dequeue(self, row: Queued) -> None:
-        """This very version: the person may have tapped again meanwhile."""
-        self._db.execute("DELETE FROM queue WHERE item = ? AND at_us = ? AND deleted = ?", row[:3])
+        if self._db.execute(REMOVE, row[:3]).rowcount:
+            self._db.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", [*row[:3], why])
 
     def _begin_again(self) -> None:
         """The service may have forgotten something: what it held is news again, unless its whole list has it."""

@@ -37,6 +37,11 @@ const MERGE = `INSERT INTO known VALUES (?, ?, ?) ON CONFLICT (item) DO UPDATE
   WHERE (excluded.at_us, excluded.deleted) > (known.at_us, known.deleted)`;
 const SETTLE = `DELETE FROM queue WHERE EXISTS (SELECT 1 FROM known WHERE known.item = queue.item
   AND (known.at_us, known.deleted) >= (queue.at_us, queue.deleted))`;
+// The very version that was sent: the person may have tapped again since.
+const RESTAMP = "UPDATE queue SET at_us = ?, offset_ms = ? WHERE item = ? AND at_us = ? AND deleted = ?";
+const REMOVE = "DELETE FROM queue WHERE item = ? AND at_us = ? AND deleted = ?";
+// Tapped before the first answer, and never sent.
+const SET_OFFSET = "UPDATE queue SET at_us = at_us + ? * 1000, offset_ms = ? WHERE offset_ms IS NULL";
 
 // The round did not end. Nothing is lost: what was not settled is in the queue, for the next one.
 export class Failed extends Error {}
@@ -57,14 +62,15 @@ export class Device {
 
   // What the person did: on disk when this returns its date. RangeError for what the service would refuse.
   tap(item: string, action: string): string {
-    const length = [...item].length;
-    if (length < 1 || length > ITEM_MAX || item.includes("\0") || !item.isWellFormed() || !/^(ADD|DELETE)$/.test(action))
+    const length = item.includes("\0") || !item.isWellFormed() ? 0 : [...item].length;
+    if (length < 1 || length > ITEM_MAX || !["ADD", "DELETE"].includes(action))
       throw new RangeError(`an item has 1 to ${ITEM_MAX} characters, none of them NUL; an action is ADD or DELETE`);
     return this.#transaction(() => {
       const { seen_us } = this.#row("SELECT max(at_us) AS seen_us FROM shown WHERE item = ?", item);
       const { offset_ms } = this.#row("SELECT offset_ms FROM state");
       const at_us = Math.max((this.#nowMs() + (offset_ms ?? 0)) * 1000, (seen_us ?? 0) + 1000);
-      this.#run("INSERT OR REPLACE INTO queue VALUES (?, ?, ?, ?)", item, at_us, Number(action === "DELETE"), offset_ms);
+      const deleted = Number(action === "DELETE");
+      this.#run("INSERT OR REPLACE INTO queue VALUES (?, ?, ?, ?)", item, at_us, deleted, offset_ms);
       this.#run("DELETE FROM refused WHERE item = ?", item);
       return textOf(at_us);
     });
@@ -93,7 +99,7 @@ export class Device {
       if (status === 200 && Array.isArray(content)) {
         this.#merge(answer, after, rows); // each of `rows` was settled
         if (this.#next(size, offered).length === 0) return;
-      } else if (status === 200 && Array.isArray(content.receipts)) {
+      } else if (status === 200 && Array.isArray(content?.receipts)) {
         this.#readReceipts(rows, content.receipts);
         for (const { item } of rows) offered.set(item, (offered.get(item) ?? 0) + 1);
       } else if (status === 304) {
@@ -152,8 +158,7 @@ export class Device {
           this.#learn(row);
         } else if (receipt.outcome === "future") { // nothing was stored of it, so it may become another version
           const at_us = Math.min(row.at_us + (offset_ms - row.offset_ms) * 1000, now_us);
-          this.#dequeue(row);
-          this.#run("INSERT OR IGNORE INTO queue VALUES (?, ?, ?, ?)", row.item, at_us, row.deleted, offset_ms);
+          this.#run(RESTAMP, at_us, offset_ms, ...key(row));
         } else if (receipt.outcome === "limit" || receipt.outcome === "invalid") {
           this.#park(row, receipt.detail ?? receipt.outcome);
         }
@@ -162,19 +167,14 @@ export class Device {
     });
   }
 
-  #learn({ item, at_us, deleted }: Item): void {
-    this.#run(MERGE, item, at_us, deleted);
+  #learn(one: Item): void {
+    this.#run(MERGE, ...key(one));
   }
 
   // Out of the others' way, for the person to be told.
   #park(row: Queued, why: string): void {
-    this.#dequeue(row);
-    this.#run("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", row.item, row.at_us, row.deleted, why);
-  }
-
-  // This very version: the person may have tapped again meanwhile.
-  #dequeue({ item, at_us, deleted }: Queued): void {
-    this.#run("DELETE FROM queue WHERE item = ? AND at_us = ? AND deleted = ?", item, at_us, deleted);
+    if (this.#run(REMOVE, ...key(row)))
+      this.#run("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?)", ...key(row), why);
   }
 
   // The service may have forgotten something: what it held is news again, unless its whole list has it.
@@ -244,8 +244,7 @@ export class Device {
       const { offset_ms } = this.#row("SELECT offset_ms FROM state");
       if (offset_ms === null || Math.abs(measuredMs - offset_ms) > Math.max(1000, endedMs - beganMs))
         this.#run("UPDATE state SET offset_ms = ?", measuredMs);
-      if (offset_ms === null) // tapped before the first answer, and never sent
-        this.#run("UPDATE queue SET at_us = at_us + ? * 1000, offset_ms = ? WHERE offset_ms IS NULL", measuredMs, measuredMs);
+      if (offset_ms === null) this.#run(SET_OFFSET, measuredMs, measuredMs);
     });
   }
 
@@ -253,8 +252,9 @@ export class Device {
     return Date.now() + this.#clockErrorMs;
   }
 
-  #run(query: string, ...values: SQLInputValue[]): void {
-    this.#db.prepare(query).run(...values);
+  // How many rows it changed.
+  #run(query: string, ...values: SQLInputValue[]): number {
+    return Number(this.#db.prepare(query).run(...values).changes);
   }
 
   #rows<Row>(query: string, ...values: SQLInputValue[]): Row[] {
@@ -276,6 +276,10 @@ export class Device {
       throw error;
     }
   }
+}
+
+function key({ item, at_us, deleted }: Item): [string, number, number] {
+  return [item, at_us, deleted];
 }
 
 // Date knows milliseconds; the service may answer with microseconds.
@@ -315,7 +319,7 @@ async function main(): Promise<void> {
   const [url, folder, user, command, ...values] = process.argv.slice(2);
   const { TOKEN = "", CLOCK_ERROR_MS = "0" } = process.env;
   try {
-    if (!url || !folder || !user) throw new RangeError("device.ts URL FOLDER USER tap ITEM ADD|DELETE, or sync, or list");
+    if (!url || !folder || !user) throw new RangeError("how to call it stands at the top of device.ts");
     const device = new Device(url, folder, user, TOKEN.trim(), Number(CLOCK_ERROR_MS));
     if (command === "tap") console.log(device.tap(values[0] ?? "", values[1] ?? ""));
     else if (command === "sync") await device.sync();

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.e2e.device_program import COMMANDS, Phone
 from tests.e2e.service import Answer, Service, token
 from tests.postgres import Server
 
@@ -286,3 +287,17 @@ def test_the_commands_of_its_readme_print_what_it_says(tmp_path: Path) -> None:
     finally:
         server.terminate()
         server.wait(10)
+
+
+def test_the_devices_of_the_examples_work_with_it(pair: Pair, tmp_path: Path) -> None:
+    bearer = pair.newcomer()
+    phones = [Phone(language, pair.other.url, tmp_path / language) for language in COMMANDS]
+    for number, phone in enumerate(phones):
+        phone.run("ann", bearer, "tap", f"item {number}", "ADD")
+        phone.run("ann", bearer, "sync")
+    phones[1].run("ann", bearer, "tap", "item 0", "DELETE")
+    for phone in [*reversed(phones), *phones]:
+        phone.run("ann", bearer, "sync")
+    stored = ask(pair.other.url, "GET", GET, None, {"Authorization": f"Bearer {bearer}"}).content
+    assert [(one["item"], one["action"]) for one in stored] == [("item 0", "DELETE"), ("item 1", "ADD")]
+    assert [phone.listing("ann") for phone in phones] == [{"records": stored, "waiting": 0, "refused": {}}] * 2
