@@ -291,7 +291,7 @@ def main() -> None:
                 sys.exit(__doc__)
     except ValueError as error:
         sys.exit(f"{error}\n{__doc__}")
-    except Failed as error:
+    except (Failed, OSError, sqlite3.Error) as error:
         sys.exit(str(error))
 
 

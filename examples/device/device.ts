@@ -326,8 +326,7 @@ async function main(): Promise<void> {
     else if (command === "list") console.log(JSON.stringify(device.listing()));
     else throw new RangeError("the commands are tap ITEM ADD|DELETE, sync, and list");
   } catch (error) {
-    if (!(error instanceof Failed || error instanceof RangeError)) throw error;
-    console.error(error.message);
+    console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;
   }
 }

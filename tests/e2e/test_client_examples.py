@@ -232,6 +232,24 @@ def test_another_epoch_begins_and_what_the_service_forgot_is_told_again(
 
 
 @languages
+def test_a_cursor_is_not_kept_without_what_came_with_it(language: str, service: Service, tmp_path: Path) -> None:
+    user, phone = f"atomic-{language}", Phone(language, service.url, tmp_path)
+    phone.run(user, token(user), "sync")
+    records = [{"item": item, "actionDate": "2020-01-01T00:00:00.000Z", "action": "ADD"} for item in ("a", "b")]
+    service.request("POST", POST, records, user=user)
+    with _database(phone) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON known WHEN new.item = 'b' BEGIN SELECT raise(ABORT, 'disk full'); END"
+        )
+    assert phone.attempt(user, token(user), "sync") == (1, "", "disk full\n")
+    assert _shown(phone, user) == {}
+    with _database(phone) as database:
+        database.execute("DROP TRIGGER full")
+    phone.run(user, token(user), "sync")
+    assert _shown(phone, user) == _state(records)
+
+
+@languages
 def test_what_is_refused_does_not_hold_up_the_others(
     language: str, service: Service, proxy: FaultyProxy, tmp_path: Path
 ) -> None:
