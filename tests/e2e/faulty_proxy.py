@@ -43,6 +43,7 @@ class FaultyProxy:
         self.target = url
         self.fault: Callable[[], str | None] = lambda: None
         self.passed: list[Passed] = []
+        self.met = 0  # requests, whatever became of them
         self.url = ""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -75,6 +76,7 @@ class FaultyProxy:
             await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.met += 1
         fault = self.fault()
         if fault in REFUSALS:
             status, headers, text = REFUSALS[fault]

@@ -3,9 +3,8 @@
 import asyncio
 import os
 import random
-import signal
 import sqlite3
-import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,15 +96,16 @@ class Drill:
 
     def sync(self, phone: Phone, user: str) -> None:
         """Perhaps killed, and perhaps with the person tapping on while it runs; what it made of it is not asked."""
+        met = self.proxy.met
         process = phone.start(user, self.tokens[user], "sync")
-        try:
-            if self.chance.random() < 0.3:
-                self.tap(phone, user)
-            if self.chance.random() < 0.5:
-                process.wait(self.chance.uniform(0.05, 0.8))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            self.killed += 1
+        if self.chance.random() < 0.3:
+            self.tap(phone, user)
+        elif self.chance.random() < 0.7:
+            while self.proxy.met == met and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(self.chance.uniform(0, 0.05))  # from when it asks until it has stored the answer
+            self.killed += process.poll() is None
+            process.kill()
         process.communicate(timeout=120)
 
     def run(self) -> None:
