@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from favsync.favourites import routes as favourites
 from favsync.http import access, health, keys, problems
 from favsync.http.auth import Authenticator
+from favsync.http.connections import Connections, Wait
 from favsync.settings import Settings
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
@@ -19,6 +21,7 @@ from favsync.sync import Sync
 # The task that keeps the storage. It ends only where the service cannot go on, with an OperatorError.
 STORAGE = web.AppKey("storage", asyncio.Task[None])
 
+_READER_S = 30.0
 _DATABASE_CLOSE_S = 1.0
 _EMBEDDED_STOP_S = 3.0
 
@@ -36,6 +39,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     app[keys.SETTINGS] = settings
     app[keys.NOW_US] = now_us
     app[keys.AUTHENTICATOR] = Authenticator(settings.jwt_secrets)
+    app[keys.CONNECTIONS] = Connections(settings.max_connections, _patience_s(settings))
     app[keys.DATABASE] = Database(pool_size=settings.database_pool, migrate_first=settings.migrate)
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],
@@ -47,6 +51,16 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     app.cleanup_ctx.append(_storage)
     app.add_routes([*health.routes(), *favourites.routes()])
     return app
+
+
+def _patience_s(settings: Settings) -> dict[Wait, float]:
+    return {
+        Wait.HEAD: settings.head_timeout,
+        Wait.IDLE: settings.keepalive_timeout,
+        Wait.BODY: math.inf,  # whoever reads it ends it, with an answer
+        Wait.REST: _READER_S,
+        Wait.READ: _READER_S,
+    }
 
 
 async def _storage(app: web.Application) -> AsyncIterator[None]:

@@ -6,6 +6,7 @@
     │   ├── InvalidRecords          readable, and wrong in the named places
     │   ├── Unauthenticated         no token, or one that proves nothing
     │   ├── CursorExpired           a cursor that this feed cannot continue from
+    │   ├── RequestTimeout          a body that does not come
     │   ├── BodyTooLarge
     │   └── UnsupportedMediaType
     ├── Unavailable                 the database is away or busy: nothing was acknowledged, try again
@@ -64,6 +65,10 @@ class Unauthenticated(RequestError):
 
 class CursorExpired(RequestError):
     """The cursor is not one to continue from: read everything, without `after`, and go on from its Sync-Cursor."""
+
+
+class RequestTimeout(RequestError):
+    """The body did not come in time."""
 
 
 class BodyTooLarge(RequestError):

@@ -9,7 +9,7 @@ from favsync.core.errors import CursorExpired, InvalidRecords
 from favsync.core.record import Key, Record, entity_key
 from favsync.favourites import schemas
 from favsync.http import access, keys
-from favsync.http.body import expect, read_json
+from favsync.http.body import read_json
 from favsync.http.headers import clock_offset_us, none_match, preferences
 from favsync.http.respond import PRIVATE, not_modified, private_json
 from favsync.store import records
@@ -102,8 +102,8 @@ async def post_user_favorites(request: web.Request) -> web.Response:
 
 def routes() -> list[web.RouteDef]:
     return [
-        web.get("/getUserFavorites", get_user_favorites, expect_handler=expect),
-        web.post("/postUserFavorites", post_user_favorites, expect_handler=expect),
+        web.get("/getUserFavorites", get_user_favorites),
+        web.post("/postUserFavorites", post_user_favorites),
     ]
 
 

@@ -6,6 +6,7 @@ from favsync import __version__
 from favsync.core.errors import Unavailable
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
+from favsync.http.protocol import HEAD_BYTES_MAX
 from favsync.http.respond import json_response
 
 
@@ -39,6 +40,11 @@ async def index(request: web.Request) -> web.Response:
                 "maxItemsPerUser": settings.max_items,
                 "maxItemLength": ITEM_LENGTH_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
+                "maxConnections": settings.max_connections,
+                "maxHeadBytes": HEAD_BYTES_MAX,
+                "headTimeoutSeconds": settings.head_timeout,
+                "bodyTimeoutSeconds": settings.body_timeout,
+                "keepAliveSeconds": settings.keepalive_timeout,
             },
             "links": {
                 "getUserFavorites": "/getUserFavorites",

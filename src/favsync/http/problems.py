@@ -19,6 +19,7 @@ REALM = "favsync"
 TABLE: dict[type[errors.FavsyncError], tuple[int, str, str]] = {
     errors.MalformedRequest: (400, "malformed-request", "The request cannot be read"),
     errors.Unauthenticated: (401, "unauthenticated", "A valid bearer token is needed"),
+    errors.RequestTimeout: (408, "request-timeout", "The request did not come in time"),
     errors.CursorExpired: (410, "cursor-expired", "The cursor is not one to continue from"),
     errors.BodyTooLarge: (413, "body-too-large", "The body is too large"),
     errors.UnsupportedMediaType: (415, "unsupported-media-type", "The body is in a form that is not read"),
@@ -26,6 +27,8 @@ TABLE: dict[type[errors.FavsyncError], tuple[int, str, str]] = {
     errors.Unavailable: (503, "unavailable", "The database cannot be reached just now"),
     errors.LockTimeout: (503, "busy", "The records are held by somebody else"),
 }
+
+_PHRASES = {414: "URI Too Long"}  # where releases of Python differ
 
 
 def response_to(error: errors.FavsyncError) -> web.Response:
@@ -47,7 +50,10 @@ def response_to(error: errors.FavsyncError) -> web.Response:
             headers["WWW-Authenticate"] = f'Bearer realm="{REALM}"'
         case errors.Unavailable():
             headers["Retry-After"] = str(error.retry_after_s)
-    return _problem(status, name, title, {"detail": error.detail} | extra, headers)
+    response = _problem(status, name, title, {"detail": error.detail} | extra, headers)
+    if isinstance(error, errors.RequestTimeout):
+        response.force_close()
+    return response
 
 
 @web.middleware
@@ -70,7 +76,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
 
 def plain(status: int) -> web.Response:
     """The problem document of a status that needs no words of ours."""
-    phrase = HTTPStatus(status).phrase
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     return _problem(status, phrase.lower().replace(" ", "-"), phrase, {"detail": HTTPStatus(status).description}, {})
 
 
