@@ -1,6 +1,7 @@
 """JSON in, unpacked within bounds."""
 
 import asyncio
+import gc
 import json
 import re
 import zlib
@@ -30,6 +31,8 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
     RequestTimeout where it does not come in time.
     """
     check_content_type(request.headers)
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise UnsupportedMediaType("A body may come in chunks, and in no other transfer coding.")
     too_large = BodyTooLarge(f"The body may have {max_bytes} bytes.")
     if (request.content_length or 0) > max_bytes:
         raise too_large
@@ -46,11 +49,14 @@ async def _receive(request: web.Request, max_bytes: int) -> bytes | None:
     """The body as it came, None where it has more than `max_bytes`. Raises MalformedRequest, RequestTimeout."""
     connections, connection = request.app[keys.CONNECTIONS], cast("Connection", request.protocol)
     body = bytearray()
-    if not request.content.is_eof():
-        connections.wait(connection, Wait.BODY)
+    to_come = not request.content.is_eof()
+    if to_come:
+        length = request.content_length
+        connections.wait(connection, Wait.BODY, held_bytes=max_bytes if length is None else length)
+    go_on = request.get(EXPECTS_GO_ON, False)
+    request[EXPECTS_GO_ON] = False
     try:
-        if request.get(EXPECTS_GO_ON):
-            request[EXPECTS_GO_ON] = False
+        if go_on and to_come:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # so that the answer is not taken for begun
         async with asyncio.timeout(request.app[keys.SETTINGS].body_timeout):
@@ -107,6 +113,16 @@ def unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
 
 def parse_json(body: bytes) -> object:
     """The JSON value in `body`; MalformedRequest with the place where reading ended."""
+    collects = gc.isenabled()
+    gc.disable()  # it would look at all values again and again while they come
+    try:
+        return _parse_json(body)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:

@@ -24,7 +24,10 @@ LINE_BYTES_MAX = 8190
 FIELD_BYTES_MAX = 32 * 1024  # so that a token that is too long gets our answer, and not the parser's
 FRAMING_BYTES_MAX = 256 * 1024  # of a chunked body, beyond its own size; a read may bring as much before it is parsed
 READ_PROGRESS_BYTES = 128 * 1024  # who takes less of its answer within the time for it, does not take it
+UNTOLD_LINGER_S = 1.0  # for a body that its client does not send unless it is told to
 QUEUE_MAX = 2  # requests that wait behind the one that is answered
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Connection(web.RequestHandler):
@@ -40,6 +43,8 @@ class Connection(web.RequestHandler):
         "_own",
         "_refused",
         "_unread",
+        "expecting",
+        "waits_for",
     )
 
     def __init__(self, manager: web.Server, app: web.Application, **options: Any) -> None:  # noqa: ANN401 -- aiohttp's own
@@ -54,6 +59,8 @@ class Connection(web.RequestHandler):
         self._unread = 0  # bytes of an answer, when its reader was last seen to go on
         self._refused = False  # nothing more is read
         self._half_closed = False
+        self.waits_for: Wait | None = None
+        self.expecting = False  # the latest request waits to be told to go on
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._own = cast("asyncio.Transport", transport)
@@ -75,8 +82,7 @@ class Connection(web.RequestHandler):
         if wait is Wait.HEAD and self._head_bytes:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, TimeoutError())
         elif wait is Wait.READ and self._unread - unread >= READ_PROGRESS_BYTES:
-            self._unread = unread
-            self._connections.wait(self, Wait.READ)
+            self._wait_for_reader(unread)
         else:
             self.abort()
 
@@ -94,7 +100,7 @@ class Connection(web.RequestHandler):
                 self._break_off(body)
         elif data:
             self._head_bytes += len(data)
-            if self._connections.waits_for(self) is Wait.IDLE:
+            if self.waits_for is Wait.IDLE:
                 self._connections.wait(self, Wait.HEAD)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, BadHttpMessage(""))
@@ -110,7 +116,7 @@ class Connection(web.RequestHandler):
             return
         self._newest, self._head_bytes, self._body_bytes = self._messages[-1], 0, 0
         self._refused = isinstance(self._newest[0], _ErrInfo)
-        if self._connections.waits_for(self) in (Wait.HEAD, Wait.IDLE):
+        if self.waits_for in (Wait.HEAD, Wait.IDLE):
             self._connections.work(self)
         if head_bytes_max is not None and head_bytes_max <= HEAD_BYTES_MAX:
             return
@@ -132,7 +138,7 @@ class Connection(web.RequestHandler):
         """The body has no end that could be found: whoever reads it hears so, and the connection ends."""
         self._refused = True
         self._lingering_time = 0.0
-        if self._connections.waits_for(self) is Wait.REST:
+        if self.waits_for is Wait.REST:
             self.abort()
         else:
             body.set_exception(web.RequestPayloadError("the body cannot be read"))
@@ -140,27 +146,31 @@ class Connection(web.RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whoever has sent a whole request, and says that nothing else will come, still gets its answer."""
-        waits_for = self._connections.waits_for(self)
-        self._half_closed = waits_for in (None, Wait.READ) and self._newest[1].is_eof()
+        self._half_closed = self.waits_for in (None, Wait.READ) and self._newest[1].is_eof()
         return self._half_closed
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread = self._own.get_write_buffer_size()
-        self._connections.wait(self, Wait.READ)
+        self._wait_for_reader(self._own.get_write_buffer_size())
+
+    def _wait_for_reader(self, unread: int) -> None:
+        self._unread = unread
+        self._connections.wait(self, Wait.READ, held_bytes=2 * unread)  # as it was made, and as it goes out
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._connections.waits_for(self) is Wait.READ:
+        if self.waits_for is Wait.READ:
             self._connections.work(self)
 
     async def _handle_request(
         self,
         request: web.BaseRequest,
         start_time: float | None,
-        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        request_handler: Handler,
     ) -> tuple[web.StreamResponse, bool]:
         wait = Wait.REST
+        if self.expecting:
+            request_handler = self._closing_unless_told(request_handler)
         try:
             response, lost = await super()._handle_request(request, start_time, request_handler)
             if response.keep_alive and not lost:
@@ -170,20 +180,24 @@ class Connection(web.RequestHandler):
                     request.content.on_eof(lambda: self._connections.wait(self, Wait.IDLE))
             return response, lost
         finally:
-            if self._half_closed and not self._messages:
+            if self._messages:
+                self._newest = self._messages[-1]  # aiohttp finds some by itself, where it declines an upgrade
+            elif self._half_closed:
                 self.close()
             if wait is Wait.REST or not self._messages:
                 self._connections.wait(self, wait)
 
-    async def finish_response(
-        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        if self._refused or request.get(EXPECTS_GO_ON):  # who was not told to go on may never send the body
-            resp.force_close()
-        finished = await super().finish_response(request, resp, start_time)
-        if self._messages:  # aiohttp finds some here, where it declines an upgrade
-            self._newest = self._messages[-1]
-        return finished
+    def _closing_unless_told(self, handler: Handler) -> Handler:
+        """Ends the connection of a client that waits to be told to go on, and was not: it may never send its body."""
+
+        async def closing(request: web.BaseRequest) -> web.StreamResponse:
+            response = await handler(request)
+            if request[EXPECTS_GO_ON]:
+                response.force_close()
+                self._lingering_time = UNTOLD_LINGER_S
+            return response
+
+        return closing
 
     def handle_error(
         self,

@@ -1,6 +1,6 @@
 """Under the application: the server that makes connections."""
 
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_parser import RawRequestMessage
@@ -50,14 +50,16 @@ class Runner(web.AppRunner):
 
     def _make_request(self, message: RawRequestMessage, *rest: Any) -> web.Request:  # noqa: ANN401 -- aiohttp's own
         """Takes Expect out of the headers: aiohttp would answer it before it is known whether the body is wanted."""
-        expectation = None
+        connection = cast("Connection", rest[1])
+        connection.expecting = False
         if "Expect" in message.headers:
             headers = CIMultiDict(message.headers)
-            expectation = headers.popall("Expect")
+            expectation = headers.popall("Expect")[0].lower()
             message = message._replace(headers=CIMultiDictProxy(headers))
+            connection.expecting = message.version >= HttpVersion11 and expectation == "100-continue"
         request = self.app._make_request(message, *rest)  # noqa: SLF001
-        if expectation is not None:
-            request[EXPECTS_GO_ON] = message.version >= HttpVersion11 and expectation[0].lower() == "100-continue"
+        if connection.expecting:
+            request[EXPECTS_GO_ON] = True
         return request
 
 
