@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from aiohttp import web
 from favsync.core.rate import RateLimiter
 from favsync.favourites import routes as favourites
 from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
+from favsync.http.connections import Connections, Wait
 from favsync.http.doors import Door, register
 from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
@@ -23,6 +25,8 @@ from favsync.sync import Sync
 # The task that keeps the storage. It ends only where the service cannot go on, with an OperatorError.
 STORAGE = web.AppKey("storage", asyncio.Task[None])
 
+_READER_S = 30.0
+_METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _EMBEDDED_STOP_S = 3.0
 
@@ -43,6 +47,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     app[keys.ADDRESS_LIMITER] = RateLimiter(settings.rate_limit_address)
     app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
     app[keys.AUTHENTICATOR] = Authenticator(settings.all_issuers)
+    app[keys.CONNECTIONS] = Connections(settings.max_connections, _patience_s(settings))
     app[keys.DATABASE] = Database(pool_size=settings.database_pool, migrate_first=settings.migrate)
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],
@@ -71,6 +76,7 @@ def create_metrics_app(app: web.Application) -> web.Application:
     own[keys.NOW_US] = app[keys.NOW_US]
     own[keys.METRICS] = app[keys.METRICS]
     own[keys.DATABASE] = app[keys.DATABASE]
+    own[keys.CONNECTIONS] = Connections(_METRICS_CONNECTIONS_MAX, _patience_s(app[keys.SETTINGS]))
     own.on_response_prepare.append(access.stamp)
     register(own, monitor.doors())
     return own
@@ -85,6 +91,16 @@ def _log_key(settings: Settings) -> bytes:
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
     async with app[keys.AUTHENTICATOR].running():
         yield
+
+
+def _patience_s(settings: Settings) -> dict[Wait, float]:
+    return {
+        Wait.HEAD: settings.head_timeout,
+        Wait.IDLE: settings.keepalive_timeout,
+        Wait.BODY: math.inf,  # whoever reads it ends it, with an answer
+        Wait.REST: _READER_S,
+        Wait.READ: _READER_S,
+    }
 
 
 async def _storage(app: web.Application) -> AsyncIterator[None]:

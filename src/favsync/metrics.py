@@ -45,6 +45,10 @@ class Metrics:
             buckets=_LAG_BUCKETS_S,
             registry=self._registry,
         )
+        self._connections = Gauge("favsync_http_connections", "Connections of clients", registry=self._registry)
+        self._connections_max = Gauge(
+            "favsync_http_connections_max", "How many there may be, at most", registry=self._registry
+        )
         self._pool = Gauge(
             "favsync_database_connections", "Connections to PostgreSQL, by state", ["state"], registry=self._registry
         )
@@ -67,6 +71,10 @@ class Metrics:
 
     def loop_lag(self, lag_s: float) -> None:
         self._loop_lag.observe(lag_s)
+
+    def connections(self, *, now: int, most: int) -> None:
+        self._connections.set(now)
+        self._connections_max.set(most)
 
     def pool(self, *, busy: int, idle: int, most: int) -> None:
         self._pool.labels("busy").set(busy)

@@ -1,6 +1,7 @@
 """Running the application on a port until somebody says stop."""
 
 import asyncio
+import dataclasses
 import shlex
 import signal
 import sys
@@ -19,12 +20,15 @@ from favsync.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
+BACKLOG = 1024
+FILES_RESERVED = 256  # what is open besides: the listener, pipes, PostgreSQL's, connections that are just being closed
 TRIAL_USER = "demo"
 TRIAL_TOKEN_S = 3600
 
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM, SIGINT or SIGHUP, then ends what is under way and returns. Raises OperatorError."""
+    settings = dataclasses.replace(settings, max_connections=connections_allowed(settings))
     app = application.create_app(settings)
     runner, own_runner = Runner(app), Runner(application.create_metrics_app(app))
     stop = asyncio.Event()
@@ -38,7 +42,7 @@ async def serve(settings: Settings) -> None:
         if settings.metrics_port:
             await _listen(own_runner, settings.host, settings.metrics_port)
         url = _url(settings.host, runner.addresses[0][1])
-        _log.info("listening", url=url, embedded=settings.embedded)
+        _log.info("listening", url=url, embedded=settings.embedded, max_connections=settings.max_connections)
         await _until_stopped(app, settings, url, stop)
         _log.info("stopping")
     finally:
@@ -50,10 +54,39 @@ async def serve(settings: Settings) -> None:
 async def _listen(runner: Runner, host: str, port: int) -> None:
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not the name of a host"
         raise OperatorError(f"cannot listen on {host}:{port}: {reason}") from error
+
+
+def connections_allowed(settings: Settings) -> int:
+    """`max_connections`, or as many as there can be files, of which some are kept for everything else.
+
+    Raises the soft file limit as far as that needs. Raises OperatorError where no connection is left.
+    """
+    if sys.platform == "win32":
+        return settings.max_connections
+    import resource  # noqa: PLC0415 -- not there on Windows
+
+    reserved = FILES_RESERVED + settings.database_pool
+    wanted = settings.max_connections + reserved
+    limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit != resource.RLIM_INFINITY and limit < wanted:
+        raised = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+        except (ValueError, OSError):  # macOS has a limit beneath the one that it tells
+            _log.debug("the file limit cannot be raised", limit=limit)
+        else:
+            limit = raised
+    if limit == resource.RLIM_INFINITY or limit >= wanted:
+        return settings.max_connections
+    if limit <= reserved:
+        raise OperatorError(f"the file limit (ulimit -n) is {limit}; it must be above {reserved}")
+    allowed = limit - reserved
+    _log.warning("fewer connections, for want of files", max_connections=allowed, file_limit=limit)
+    return allowed
 
 
 async def _until_stopped(app: web.Application, settings: Settings, url: str, stop: asyncio.Event) -> None:

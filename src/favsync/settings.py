@@ -173,6 +173,22 @@ class Settings:
     metrics_port: int | None = _setting(
         fields.Integer(validate=_range(1, 65535)), "A port of its own for /metrics, which is then not on the other one"
     )
+    max_connections: int = _setting(
+        fields.Integer(validate=_range(1, 1_000_000)),
+        "Connections at a time, at most; fewer where the file limit (`ulimit -Hn`) does not allow them",
+        10_000,
+    )
+    head_timeout: float = _setting(
+        _Duration(validate=_range(0.1, 3600)), "How long a client may take to send the head of a request", 10.0
+    )
+    body_timeout: float = _setting(
+        _Duration(validate=_range(0.1, 3600)), "How long a client may take to send the body of a request", 30.0
+    )
+    keepalive_timeout: float = _setting(
+        _Duration(validate=_range(0.1, 86400)),
+        "How long a connection may lie idle between requests; longer than that of a proxy in front",
+        75.0,
+    )
     log_format: str = _setting(
         _text("auto", "json", "console"), "`json`, `console`, or `auto`: JSON unless on a terminal", "auto"
     )

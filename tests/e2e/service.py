@@ -29,9 +29,10 @@ class Answer(NamedTuple):
 
 
 class Service:
-    """`favsync serve` with the given settings; what it logs is kept."""
+    """`favsync serve` with the given settings; what it logs is kept. `file_limit`: what it may open, at most."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, *, file_limit: int | None = None, **settings: object) -> None:
+        self._shell = ["/bin/bash", "-c", f'ulimit -n {file_limit} && exec "$@"', "bash"] if file_limit else []
         clean = {name: value for name, value in os.environ.items() if not name.startswith("FAVSYNC_")}
         values = {"port": 0, "jwt_secret": SECRET, "log_format": "json"} | settings
         self._environment = clean | {f"FAVSYNC_{name.upper()}": str(value) for name, value in values.items()}
@@ -40,6 +41,7 @@ class Service:
         self.lines: list[str] = []
         self.url = ""
         self.process: subprocess.Popen[str]
+        self.reader: threading.Thread
 
     def __enter__(self) -> Self:
         self.start()
@@ -54,7 +56,7 @@ class Service:
     def start(self, *, until: str | None = "ready") -> None:
         """Starts it, and waits for a line of its log: `listening` or `ready`, or None."""
         self.process = subprocess.Popen(
-            self.command,
+            [*self._shell, *self.command],
             env=self._environment,
             cwd="/",
             stdout=subprocess.DEVNULL,
@@ -62,7 +64,8 @@ class Service:
             text=True,
         )
         self._entries = queue.Queue()
-        threading.Thread(target=self._read, args=(self.process, self._entries), daemon=True).start()
+        self.reader = threading.Thread(target=self._read, args=(self.process, self._entries), daemon=True)
+        self.reader.start()
         if until is None:
             return
         self.url = self.wait_for("listening")["url"]

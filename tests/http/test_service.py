@@ -42,28 +42,38 @@ async def test_every_response_says_when_and_which(client: Client, method: str, p
         assert response.headers["Allow"]
 
 
+BAD = (400, "/problems/bad-request")
+LARGE = (431, "/problems/request-header-fields-too-large")
+
+
 @pytest.mark.parametrize(
-    "sent",
+    ("sent", "expected"),
     [
-        b"hello\r\n\r\n",
-        b"GET / HTTP/1.1\r\nAuthorization: Bearer seesecret\r\nno colon seesecret\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: seesecret\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"seesecret" * 5000 + b"\r\n\r\n",
-        b"GET /" + b"seesecret" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03seesecret\r\n\r\n",
+        (b"hello\r\n\r\n", BAD),
+        (b"GET / HTTP/1.1\r\nAuthorization: Bearer seesecret\r\nno colon seesecret\r\n\r\n", BAD),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: seesecret\r\n\r\n", BAD),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + b"seesecret" * 5000 + b"\r\n\r\n", LARGE),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"seesecret" * 900 + b"\r\n") * 9 + b"\r\n", LARGE),
+        (b"GET /" + b"seesecret" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (414, "/problems/uri-too-long")),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03seesecret\r\n\r\n", BAD),
     ],
 )
 async def test_what_is_not_http_is_answered_and_not_repeated(
-    client: Client, sent: bytes, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    client: Client,
+    sent: bytes,
+    expected: tuple[int, str],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write(sent)
     answer = await reader.read()
     writer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
     assert f"Sync-Time: {NOW}".encode() in head
-    assert json.loads(body)["type"] == "/problems/bad-request"
+    document = json.loads(body)
+    assert (document["status"], document["type"]) == expected
+    assert head.split()[1] == str(expected[0]).encode()
     assert b"seesecret" not in answer
     assert "seesecret" not in caplog.text + "".join(capsys.readouterr())
     assert (await client.get("/healthz")).status == 200
@@ -103,6 +113,11 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxWaitingWritesPerUser": 100,
         "maxRequestsPerSecondPerUser": 1000,
         "maxRequestsPerSecondPerAddress": 10_000,
+        "maxConnections": 10000,
+        "maxHeadBytes": 65536,
+        "headTimeoutSeconds": 10,
+        "bodyTimeoutSeconds": 30,
+        "keepAliveSeconds": 75,
     }
     for link in content["links"].values():
         response = await client.get(link, headers=bearer())

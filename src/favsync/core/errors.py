@@ -7,6 +7,7 @@
     │   ├── Unauthenticated         no token, or one that proves nothing
     │   ├── InsufficientScope       a token that proves who, and does not allow this
     │   ├── CursorExpired           a cursor that this feed cannot continue from
+    │   ├── RequestTimeout          a body that does not come
     │   ├── BodyTooLarge
     │   ├── UnsupportedMediaType
     │   └── TooManyRequests         more than a user, or an address, may send
@@ -75,6 +76,10 @@ class InsufficientScope(RequestError):
 
 class CursorExpired(RequestError):
     """The cursor is not one to continue from: read everything, without `after`, and go on from its Sync-Cursor."""
+
+
+class RequestTimeout(RequestError):
+    """The body did not come in time."""
 
 
 class BodyTooLarge(RequestError):

@@ -1,45 +1,76 @@
 """JSON in, unpacked within bounds."""
 
+import asyncio
+import gc
 import json
+import re
 import zlib
 from collections.abc import Mapping
 from email.message import Message
+from typing import cast
 
 import orjson
 from aiohttp import web
 
-from favsync.core.errors import BodyTooLarge, MalformedRequest, UnsupportedMediaType
+from favsync.core.errors import BodyTooLarge, MalformedRequest, RequestTimeout, UnsupportedMediaType
+from favsync.http import keys
+from favsync.http.connections import Connection, Wait
+
+EXPECTS_GO_ON = web.RequestKey("expects_go_on", bool)  # there, and true: the client waits for a 100 before its body
 
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
+_CONTENT_TYPE_LENGTH_MAX = 256
+_HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's wbits for each form
 
 
 async def read_json(request: web.Request, *, max_bytes: int) -> object:
     """The JSON value in a request's body, of which there may be `max_bytes`, before and after unpacking.
 
-    Raises UnsupportedMediaType, BodyTooLarge (before reading, where the length is announced), MalformedRequest.
+    Raises UnsupportedMediaType, BodyTooLarge (before reading, where the length is announced), MalformedRequest, and
+    RequestTimeout where it does not come in time.
     """
     check_content_type(request.headers)
+    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise UnsupportedMediaType("A body may come in chunks, and in no other transfer coding.")
     too_large = BodyTooLarge(f"The body may have {max_bytes} bytes.")
     if (request.content_length or 0) > max_bytes:
         raise too_large
-    try:
-        body = await request.read()  # bounded by the application's client_max_size
-    except web.HTTPRequestEntityTooLarge:
-        raise too_large from None
-    except (web.RequestPayloadError, ConnectionError) as error:  # the second: the client has hung up
-        raise MalformedRequest("The body broke off.") from error
+    body = await _receive(request, max_bytes)
+    if body is None:
+        raise too_large
     body = unpack(body, request.headers.get("Content-Encoding", ""), max_bytes=max_bytes)
     if len(body) > max_bytes:
         raise too_large
     return parse_json(body)
 
 
-async def expect(request: web.Request) -> None:
-    """Says "go on" to whoever asks first; any other expectation is passed over, as RFC 9110, section 10.1.1 allows."""
-    if request.headers.get("Expect", "").strip().lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        request.writer.output_size = 0  # so that the answer is not taken for begun
+async def _receive(request: web.Request, max_bytes: int) -> bytes | None:
+    """The body as it came, None where it has more than `max_bytes`. Raises MalformedRequest, RequestTimeout."""
+    connections, connection = request.app[keys.CONNECTIONS], cast("Connection", request.protocol)
+    body = bytearray()
+    to_come = not request.content.is_eof()
+    if to_come:
+        length = request.content_length
+        connections.wait(connection, Wait.BODY, held_bytes=max_bytes if length is None else length)
+    go_on = request.get(EXPECTS_GO_ON, False)
+    request[EXPECTS_GO_ON] = False
+    try:
+        if go_on and to_come:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # so that the answer is not taken for begun
+        async with asyncio.timeout(request.app[keys.SETTINGS].body_timeout):
+            async for part in request.content.iter_any():
+                body += part
+                if len(body) > max_bytes:
+                    return None
+    except TimeoutError:
+        raise RequestTimeout from None
+    except (web.RequestPayloadError, ConnectionError) as error:  # the second: the client has hung up
+        raise MalformedRequest("The body broke off.") from error
+    finally:
+        connections.work(connection)
+    return bytes(body)
 
 
 def check_content_type(headers: Mapping[str, str]) -> None:
@@ -47,6 +78,8 @@ def check_content_type(headers: Mapping[str, str]) -> None:
     declared = headers.get("Content-Type", "").strip()
     if not declared:
         return
+    if len(declared) > _CONTENT_TYPE_LENGTH_MAX:  # reading one takes time by the square of its length
+        raise UnsupportedMediaType
     message = Message()
     message["Content-Type"] = declared
     charset = message.get_content_charset() or "utf-8"
@@ -80,11 +113,23 @@ def unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
 
 def parse_json(body: bytes) -> object:
     """The JSON value in `body`; MalformedRequest with the place where reading ended."""
+    collects = gc.isenabled()
+    gc.disable()  # it would look at all values again and again while they come
+    try:
+        return _parse_json(body)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _parse_json(body: bytes) -> object:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         # The grammar of JSON allows half a surrogate pair, which orjson refuses for the body as a whole. Read it the
         # slow way, so that validation can say which record holds it.
+        if not _HALF_A_PAIR.search(body):
+            raise MalformedRequest(f"The body is not JSON: {error}.") from None
         try:
             return json.loads(body.decode(), parse_constant=_refuse)
         except (ValueError, RecursionError):

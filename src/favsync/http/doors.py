@@ -16,7 +16,6 @@ from aiohttp.typedefs import Handler
 from favsync.core.errors import FavsyncError, InsufficientScope
 from favsync.http import access, cors, keys, limits
 from favsync.http.auth import identify
-from favsync.http.body import expect
 
 JSON = "application/json"
 Schema = type[marshmallow.Schema] | marshmallow.Schema | Mapping[str, Any]
@@ -67,9 +66,9 @@ def register(app: web.Application, doors: Iterable[Door]) -> None:
             handler = _enter(door)
             names = ["GET", "HEAD"] if door.method == "GET" else [door.method]
             for name in names:
-                resource.add_route(name, handler, expect_handler=expect)
+                resource.add_route(name, handler)
             methods += names
-        resource.add_route("OPTIONS", cors.preflight([*methods, "OPTIONS"]), expect_handler=expect)
+        resource.add_route("OPTIONS", cors.preflight([*methods, "OPTIONS"]))
 
 
 def _enter(door: Door) -> Handler:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from favsync.core.rate import RateLimiter
+from favsync.http.connections import Connections
 from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
 from favsync.settings import Settings
@@ -13,6 +14,7 @@ from favsync.sync import Sync
 
 SETTINGS = web.AppKey("settings", Settings)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+CONNECTIONS = web.AppKey("connections", Connections)
 DATABASE = web.AppKey("database", Database)
 SYNC = web.AppKey("sync", Sync)
 METRICS = web.AppKey("metrics", Metrics)

@@ -22,6 +22,7 @@ async def metrics(request: web.Request) -> web.Response:
     app = request.app
     busy, idle = app[keys.DATABASE].pool_use()
     app[keys.METRICS].pool(busy=busy, idle=idle, most=app[keys.SETTINGS].database_pool)
+    app[keys.METRICS].connections(now=len(app[keys.CONNECTIONS]), most=app[keys.SETTINGS].max_connections)
     return web.Response(body=app[keys.METRICS].render(), headers={"Content-Type": CONTENT_TYPE})
 
 

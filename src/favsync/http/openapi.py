@@ -139,7 +139,7 @@ def _errors(door: Door) -> dict[int, list[str]]:
     if door.scope is not None:
         kinds.append(errors.InsufficientScope)
     if door.body is not None:
-        kinds += [errors.MalformedRequest, errors.BodyTooLarge, errors.UnsupportedMediaType]
+        kinds += [errors.MalformedRequest, errors.RequestTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType]
     found: dict[int, list[str]] = {}
     plain = [problems.PLAIN[status] for status in ((400, 404, 500) if door.choices else (400, 500))]
     for problem in [*map(problems.TABLE.__getitem__, dict.fromkeys(kinds)), *plain]:

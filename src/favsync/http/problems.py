@@ -66,6 +66,9 @@ TABLE: dict[type[errors.FavsyncError], Problem] = {
         403, "insufficient-scope", "The token does not allow this",
         "Ask the issuer for a token with the scope that `scope` names. The issuer must be allowed to grant it, too.",
     ),
+    errors.RequestTimeout: Problem(
+        408, "request-timeout", "The request did not come in time", "Send it again, on a new connection."
+    ),
     errors.CursorExpired: Problem(
         410, "cursor-expired", "The cursor is not one to continue from",
         "Drop the cursor, read everything without `after`, and merge. Nothing you hold is wrong: it may be incomplete.",
@@ -101,6 +104,9 @@ PLAIN = {
         Problem(400, "bad-request", "Bad request", "What was sent is not HTTP as RFC 9112 has it. Mend the client."),
         Problem(404, "not-found", "Not found", "Nothing is at this path; `/openapi.json` lists what is."),
         Problem(405, "method-not-allowed", "Method not allowed", "The header Allow says what this path answers."),
+        TABLE[errors.RequestTimeout],
+        Problem(414, "uri-too-long", "URI too long", "Mend the client: nothing here needs a line of that length."),
+        Problem(431, "request-header-fields-too-large", "Request header fields too large", "Send fewer headers."),
         Problem(500, "internal-server-error", "Internal server error", "A fault of this service. " + _AGAIN),
     )
 }
@@ -127,7 +133,10 @@ def response_to(error: errors.FavsyncError) -> web.Response:
             headers["WWW-Authenticate"] = f'Bearer realm="{REALM}", error="insufficient_scope", scope="{scope}"'
         case errors.Unavailable() | errors.TooManyRequests():
             headers["Retry-After"] = str(error.retry_after_s)
-    return _response(TABLE[type(error)], {"detail": error.detail} | extra, headers)
+    response = _response(TABLE[type(error)], {"detail": error.detail} | extra, headers)
+    if isinstance(error, errors.RequestTimeout):
+        response.force_close()
+    return response
 
 
 @web.middleware

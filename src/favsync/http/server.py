@@ -1,18 +1,18 @@
-"""Under the application: connections, and what is not HTTP."""
+"""Under the application: the server that makes connections."""
 
-import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDict, CIMultiDictProxy
 
-from favsync.http import access, keys, problems
-
-_log = structlog.get_logger(__name__)
+from favsync.http import keys
+from favsync.http.body import EXPECTS_GO_ON
+from favsync.http.protocol import FIELD_BYTES_MAX, LINE_BYTES_MAX, Connection
 
 DRAIN_S = 2.0  # aiohttp waits for it twice: until requests end, and until they are cancelled
-HEADER_BYTES_MAX = 32 * 1024  # so that a token that is too long gets our answer, and not the parser's
+LINGER_S = 5.0  # for a body that nobody reads: a client that is cut off while it sends may not see its answer
+READ_BUFFER_BYTES = 64 * 1024
 
 
 class Runner(web.AppRunner):
@@ -22,11 +22,17 @@ class Runner(web.AppRunner):
     """
 
     def __init__(self, app: web.Application) -> None:
+        settings = app[keys.SETTINGS]
         super().__init__(
             app,
             access_log=None,
             shutdown_timeout=DRAIN_S,
-            max_field_size=HEADER_BYTES_MAX,
+            # `Connections` ends what is idle; aiohttp, which takes half a head for idle, must not come first.
+            keepalive_timeout=settings.keepalive_timeout + 2 * settings.head_timeout,
+            lingering_time=LINGER_S,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=FIELD_BYTES_MAX,
+            read_bufsize=READ_BUFFER_BYTES,
             auto_decompress=False,  # aiohttp would unpack even what nobody reads, without a bound; body.py does it
         )
 
@@ -35,41 +41,30 @@ class Runner(web.AppRunner):
         # aiohttp has no public way to name the class of a connection.
         server = _Server(
             self.app._handle,  # type: ignore[arg-type]  # noqa: SLF001
-            request_factory=self.app._make_request,  # noqa: SLF001
+            request_factory=self._make_request,
             loop=made._loop,  # noqa: SLF001
             **made._kwargs,  # noqa: SLF001
         )
-        server.now_us = self.app[keys.NOW_US]
+        server.app = self.app
         return server
+
+    def _make_request(self, message: RawRequestMessage, *rest: Any) -> web.Request:  # noqa: ANN401 -- aiohttp's own
+        """Takes Expect out of the headers: aiohttp would answer it before it is known whether the body is wanted."""
+        connection = cast("Connection", rest[1])
+        connection.expecting = False
+        if "Expect" in message.headers:
+            headers = CIMultiDict(message.headers)
+            expectation = headers.popall("Expect")[0].lower()
+            message = message._replace(headers=CIMultiDictProxy(headers))
+            connection.expecting = message.version >= HttpVersion11 and expectation == "100-continue"
+        request = self.app._make_request(message, *rest)  # noqa: SLF001
+        if connection.expecting:
+            request[EXPECTS_GO_ON] = True
+        return request
 
 
 class _Server(web.Server):
-    now_us: Callable[[], int]
+    app: web.Application
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self, loop=self._loop, **self._kwargs)
-
-
-class _Connection(web.RequestHandler):
-    __slots__ = ("_now_us",)
-
-    def __init__(self, manager: _Server, **options: Any) -> None:  # noqa: ANN401 -- aiohttp's own
-        super().__init__(manager, **options)
-        self._now_us = manager.now_us
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 -- it quotes the request
-    ) -> web.StreamResponse:
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer was cut off")
-        request_id = uuid.uuid4().hex
-        kind = type(exc).__name__ if exc else None
-        _log.info("request", method=None, route=None, status=status, error=kind, request_id=request_id)
-        response = problems.plain(status)
-        access.stamp_headers(response, request_id, self._now_us())
-        response.force_close()
-        return response
+        return Connection(self, self.app, loop=self._loop, **self._kwargs)

@@ -1,0 +1,97 @@
+"""Places for connections: who keeps one, who gives way, and who is waited for."""
+
+import asyncio
+from typing import cast
+from unittest import mock
+
+import pytest
+
+from favsync.app import create_app
+from favsync.http import connections
+from favsync.http.connections import Connections, Wait
+from favsync.http.protocol import READ_PROGRESS_BYTES, Connection
+from favsync.http.server import Runner
+from favsync.settings import Settings
+
+PATIENT = dict.fromkeys(Wait, 60.0)
+
+
+class Fake:
+    def __init__(self, places: Connections) -> None:
+        self.waits_for: Wait | None = None
+        self.ended: str | None = None
+        self._places = places
+        self.admitted = places.admit(self)
+
+    def expire(self, wait: Wait) -> None:
+        self.ended = wait.name
+        self._places.remove(self)
+
+    def abort(self) -> None:
+        self.ended = "evicted"
+        self._places.remove(self)
+
+
+async def test_the_one_that_has_waited_longest_gives_way_whatever_it_waits_for() -> None:
+    places = Connections(4, PATIENT)
+    idle, works, reads, sends = (Fake(places) for _ in range(4))
+    places.work(works)
+    for waiting, wait in ((reads, Wait.READ), (sends, Wait.BODY), (idle, Wait.IDLE)):
+        places.wait(waiting, wait)
+    for victim in (reads, sends, idle):
+        newcomer = Fake(places)
+        assert newcomer.admitted
+        assert victim.ended == "evicted"
+        places.work(newcomer)
+        places.wait(victim, Wait.IDLE)  # what it still does on its way out is of no account
+    assert len(places) == 4
+    assert not Fake(places).admitted
+    assert works.ended is None
+    places.remove(works)
+    assert Fake(places).admitted
+
+
+async def test_what_waiters_hold_is_bounded_and_a_single_one_may_hold_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "HELD_BYTES_MAX", 100)
+    places = Connections(100, PATIENT)
+    idle, first, second, third = (Fake(places) for _ in range(4))
+    places.wait(first, Wait.BODY, held_bytes=60)
+    places.wait(second, Wait.READ, held_bytes=40)
+    assert first.ended is None
+    places.wait(third, Wait.READ, held_bytes=1000)
+    assert [fake.ended for fake in (idle, first, second, third)] == [None, "evicted", "evicted", None]
+    places.work(third)
+    places.wait(idle, Wait.BODY, held_bytes=100)
+    assert third.ended is None
+
+
+async def test_whoever_waits_too_long_is_ended_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "TICK_S", 0.01)
+    monkeypatch.setattr(connections, "BATCH", 2)
+    places = Connections(100, PATIENT | {Wait.HEAD: 0.0})
+    late = [Fake(places) for _ in range(7)]
+    idle, works = Fake(places), Fake(places)
+    places.wait(idle, Wait.IDLE)
+    places.work(works)
+    await asyncio.sleep(0.5)
+    assert [fake.ended for fake in (*late, idle, works)] == ["HEAD"] * 7 + [None, None]
+
+
+async def test_a_slow_reader_is_waited_for_while_it_goes_on() -> None:
+    runner = Runner(create_app(Settings(database_url="postgresql://nowhere", jwt_secret="x" * 32)))
+    await runner.setup()
+    assert runner.server is not None
+    connection = cast("Connection", runner.server())
+    transport = mock.Mock(spec=asyncio.Transport)
+    connection.connection_made(transport)
+    left = transport.get_write_buffer_size.return_value = 10 * READ_PROGRESS_BYTES
+    connection.pause_writing()
+    for _ in range(3):
+        left = transport.get_write_buffer_size.return_value = left - READ_PROGRESS_BYTES
+        connection.expire(Wait.READ)
+        transport.abort.assert_not_called()
+    transport.get_write_buffer_size.return_value = left - READ_PROGRESS_BYTES + 1
+    connection.expire(Wait.READ)
+    transport.abort.assert_called_once()
+    connection.connection_lost(None)
+    await runner.cleanup()
