@@ -75,7 +75,6 @@ def create_metrics_app(app: web.Application) -> web.Application:
     own[keys.SETTINGS] = app[keys.SETTINGS]
     own[keys.NOW_US] = app[keys.NOW_US]
     own[keys.METRICS] = app[keys.METRICS]
-    own[keys.DATABASE] = app[keys.DATABASE]
     own[keys.CONNECTIONS] = Connections(_METRICS_CONNECTIONS_MAX, _patience_s(app[keys.SETTINGS]))
     own.on_response_prepare.append(access.stamp)
     register(own, monitor.doors())

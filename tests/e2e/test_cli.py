@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -130,6 +131,7 @@ def test_metrics_have_a_port_of_their_own_where_one_is_set(dsn: str) -> None:
         service.request("GET", "/getUserFavorites")
         service.url, main = f"http://127.0.0.1:{port}", service.url
         assert 'route="/getUserFavorites",status="200"' in service.text("/metrics")
+        assert re.search(r"^favsync_http_connections_max 10000\.0$", service.text("/metrics"), re.MULTILINE)
         assert service.request("GET", "/getUserFavorites").status == 404
         service.url = main
 

@@ -33,6 +33,8 @@ async def test_requests_and_receipts_are_counted(client: Client) -> None:
     for path in ("/nothing", "/nothing/else", "/getUserFavorites/x"):
         await client.get(path)
     await client.request("BREW", "/getUserFavorites", headers=bearer())
+    await read(client)  # on a connection that stays
+    await asyncio.sleep(2 * monitor.LOOK_S)
     samples = await read(client)
     assert samples[requests("POST", "/postUserFavorites", 200)] == 3
     assert samples[requests("GET", "/getUserFavorites", 401)] == 1
@@ -44,6 +46,8 @@ async def test_requests_and_receipts_are_counted(client: Client) -> None:
     assert samples['favsync_receipts_total{outcome="invalid"}'] == 1
     assert samples["favsync_database_connections_max"] == 10
     assert samples['favsync_database_connections{state="idle"}'] >= 1
+    assert samples["favsync_http_connections"] >= 1
+    assert samples["favsync_http_connections_max"] == 10_000
     assert samples["process_resident_memory_bytes"] > 0
 
 

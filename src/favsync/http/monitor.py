@@ -19,11 +19,7 @@ PENDING_S = 10.0
 
 
 async def metrics(request: web.Request) -> web.Response:
-    app = request.app
-    busy, idle = app[keys.DATABASE].pool_use()
-    app[keys.METRICS].pool(busy=busy, idle=idle, most=app[keys.SETTINGS].database_pool)
-    app[keys.METRICS].connections(now=len(app[keys.CONNECTIONS]), most=app[keys.SETTINGS].max_connections)
-    return web.Response(body=app[keys.METRICS].render(), headers={"Content-Type": CONTENT_TYPE})
+    return web.Response(body=request.app[keys.METRICS].render(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def doors() -> list[Door]:
@@ -36,19 +32,23 @@ def doors() -> list[Door]:
 
 
 async def running(app: web.Application) -> AsyncIterator[None]:
-    """Looks at the event loop, and at how long changes wait for the feed."""
-    tasks = [asyncio.create_task(_watch_loop(app)), asyncio.create_task(_watch_pending(app))]
+    """Looks at what is in use, at the event loop, and at how long changes wait for the feed."""
+    tasks = [asyncio.create_task(_watch_process(app)), asyncio.create_task(_watch_pending(app))]
     yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch_loop(app: web.Application) -> None:
+async def _watch_process(app: web.Application) -> None:
+    metrics, settings = app[keys.METRICS], app[keys.SETTINGS]
     while True:
+        busy, idle = app[keys.DATABASE].pool_use()
+        metrics.pool(busy=busy, idle=idle, most=settings.database_pool)
+        metrics.connections(now=len(app[keys.CONNECTIONS]), most=settings.max_connections)
         began = time.monotonic()
         await asyncio.sleep(LOOK_S)
-        app[keys.METRICS].loop_lag(max(0.0, time.monotonic() - began - LOOK_S))
+        metrics.loop_lag(max(0.0, time.monotonic() - began - LOOK_S))
 
 
 async def _watch_pending(app: web.Application) -> None:
