@@ -1,5 +1,8 @@
 """Backups of the embedded database: one file in pg_dump's custom format, which any pg_restore of its age can read.
 
+pg_dump guards the rows by checksums, and not the schema. So a line follows its last byte, which pg_restore does not
+look at, with the SHA-256 of what stands before.
+
 The epoch is left out of a backup, and ended in what is restored: a database that has forgotten something honours no
 cursor from before, wherever it was put back.
 
@@ -8,7 +11,9 @@ commands as the account of that server. Restore only what you trust.
 """
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import os
 import secrets
 import shutil
@@ -32,6 +37,9 @@ _ANALYZE = sql.query("database/analyze")
 _END_EPOCH = sql.query("epoch/end")
 
 _MAGIC = b"PGDMP"
+_SEAL = b"\nfavsync sha256 "
+_SEALED = len(_SEAL) + 64 + 1
+_CHUNK = 1024 * 1024
 _PARTIAL = ".favsync-backup-"
 _CLIENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
 _RESTORE = (
@@ -65,16 +73,22 @@ async def save(data_dir: Path, place: Path) -> Saved:
             raise BackupError(f"data_dir: {data_dir} holds a database that has no tables yet")
         with _replacing(place) as file:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
+                # By its number, which nobody can turn to another file; to its standard output pg_dump writes a file
+                # that is not cut off where it ends, and so could be cut short without anybody noticing.
                 await clients.run(
                     binaries.find() / "pg_dump", "--format=custom", "--no-password", "--exclude-table-data=epoch",
                     f"--snapshot={await connection.fetchval(_SNAPSHOT)}",
-                    env=_CLIENT | clients.environment_of(target), stdout=file,
+                    f"--file=/dev/fd/{file.fileno()}",
+                    env=_CLIENT | clients.environment_of(target), pass_fds=[file.fileno()],
                 )  # fmt: skip
                 records = await connection.fetchval(_COUNT)
+            size = file.seek(0, os.SEEK_END)
+            if file.write(_seal(file, size)) != _SEALED:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             file.seek(0)
-            # Every byte of it is unpacked, which a list of its contents would not do.
+            # All rows are unpacked, which a list of the contents would not do.
             await clients.run(binaries.find() / "pg_restore", "--file=/dev/null", env=_CLIENT, stdin=file)
-            return Saved(records, file.seek(0, os.SEEK_END))
+            return Saved(records, size + _SEALED)
 
 
 async def restore(data_dir: Path, file: Path) -> Restored:
@@ -159,8 +173,29 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     with file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise BackupError(f"{path} is not a dump in pg_dump's custom format")
+        _check_seal(file, path)
         file.seek(0)
         yield file
+
+
+def _seal(file: IO[bytes], size: int) -> bytes:
+    """The line for the first `size` bytes; the file is then at their end."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while left := size - file.tell():
+        if not (chunk := file.read(min(left, _CHUNK))):
+            raise BackupError("it became shorter meanwhile")
+        digest.update(chunk)
+    return _SEAL + digest.hexdigest().encode() + b"\n"
+
+
+def _check_seal(file: IO[bytes], path: Path) -> None:
+    """BackupError where it has that line, and the line is not true. What pg_dump made by itself has none."""
+    size = max(0, file.seek(0, os.SEEK_END) - _SEALED)
+    file.seek(size)
+    line = file.read()
+    if _SEAL in line and line != _seal(file, size):
+        raise BackupError(f"{path} is damaged: it is not what was saved in it")
 
 
 @contextlib.asynccontextmanager

@@ -27,6 +27,7 @@ POLL_S = 0.2
 # How long somebody else's server may take to answer, to begin with.
 PATIENCE_S = 60.0
 STOP_S = 60.0
+END_S = 3.0
 CONNECT_TIMEOUT_S = 5.0
 
 
@@ -73,23 +74,20 @@ async def run(
     *words: str,
     env: Mapping[str, str],
     stdin: IO[bytes] | int = subprocess.DEVNULL,
-    stdout: IO[bytes] | int = subprocess.DEVNULL,
     **rights: Any,  # noqa: ANN401 -- as Popen has them
 ) -> None:
-    """Runs a program until it has done its work; kills it where this is cancelled.
+    """Runs a program until it has done its work; ends it where this is cancelled.
 
     `rights`: more keywords of Popen. Raises BackupError with the first error that it named; the lines after that one
     may hold data.
     """
     process = await asyncio.create_subprocess_exec(
-        program, *words, env=env, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, **rights
+        program, *words, env=env, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **rights
     )
     try:
         _, stderr = await process.communicate()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await _end(process)
     if process.returncode:
         lines = stderr.decode(errors="replace").splitlines()
         said = next((line.partition("error: ")[2] for line in lines if "error: " in line), " ".join(lines[:1]))
@@ -110,9 +108,7 @@ async def psql(data_dir: Path, words: Sequence[str]) -> int:
         try:
             status = await process.wait()
         finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
+            await _end(process)
     return status if status >= 0 else 128 - status
 
 
@@ -126,6 +122,17 @@ def environment_of(target: Mapping[str, Any]) -> dict[str, str]:
         "PGDATABASE": target["database"],
         "PGREQUIREAUTH": "scram-sha-256",
     }
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ends it if it has not: first by a signal on which pg_dump and pg_restore tell the server to stop."""
+    if process.returncode is None:
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), END_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 async def _running(cluster: Cluster) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ class Embedded:
         except asyncio.CancelledError:
             self.cluster.abandon()  # the directory stays ours until the thread has left it
             await asyncio.wait([preparing])
+            preparing.exception()  # why it ended is not news any more
             raise
         try:
             self._process = self.cluster.spawn()
