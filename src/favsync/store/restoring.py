@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from favsync.files import ensure_secret, make_data_dir, write_secret
-from favsync.store import leftover
+from favsync.store import binaries, leftover
 
 _PASSWORD = "postgres-password"  # noqa: S105 -- the name of its file
 
@@ -21,6 +21,9 @@ def make(data_dir: Path) -> Path:
     folder = data_dir / f"restoring-{secrets.token_hex(8)}"
     make_data_dir(folder)
     write_secret(folder / _PASSWORD, ensure_secret(data_dir / _PASSWORD))
+    if os.geteuid() == 0:
+        copy = binaries.copied_to(data_dir).parents[2]
+        (folder / copy.name).symlink_to(copy)
     home = data_dir / "postgres"
     if home.exists():
         (folder / home.name).mkdir(mode=0o700)
