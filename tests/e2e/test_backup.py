@@ -446,7 +446,7 @@ def test_the_commands_of_the_page_print_what_it_says(data_dir: Path, dsn: str, p
             assert run(command) == expected, command
             commands += 1
     assert commands == 7
-    [by_cron] = re.findall(r"^    15 3 \* \* \*  root  (.*)$", page, re.MULTILINE)
+    [by_cron] = re.findall(r"^    15 3 \* \* \*  favsync  (.*)$", page, re.MULTILINE)
     assert run(by_cron.replace("\\%", "%")).startswith("saved in /var/backups/favsync-")
     [by_systemd] = re.findall(r"^    ExecStart=(.*)$", page, re.MULTILINE)
     assert run(by_systemd).startswith("saved in /var/backups/favsync.dump: 2 records")

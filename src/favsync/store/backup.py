@@ -164,17 +164,17 @@ def _remove_abandoned(path: Path) -> None:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[bytes]]:
     """The dump, after a first look at it."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise BackupError(f"{path} is not a file")
-        file = path.open("rb", buffering=0)
-    except OSError as error:
-        raise BackupError(f"{path}: {error.strerror or error}") from error
-    with file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise BackupError(f"{path} is not a dump in pg_dump's custom format")
-        _check_seal(file, path)
-        file.seek(0)
+    with contextlib.ExitStack() as stack:
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise BackupError(f"{path} is not a file")
+            file = stack.enter_context(path.open("rb", buffering=0))
+            if file.read(len(_MAGIC)) != _MAGIC:
+                raise BackupError(f"{path} is not a dump in pg_dump's custom format")
+            _check_seal(file, path)
+            file.seek(0)
+        except OSError as error:
+            raise BackupError(f"{path}: {error.strerror or error}") from error
         yield file
 
 
@@ -182,9 +182,7 @@ def _seal(file: IO[bytes], size: int) -> bytes:
     """The line for the first `size` bytes; the file is then at their end."""
     digest = hashlib.sha256()
     file.seek(0)
-    while left := size - file.tell():
-        if not (chunk := file.read(min(left, _CHUNK))):
-            raise BackupError("it became shorter meanwhile")
+    while chunk := file.read(min(size - file.tell(), _CHUNK)):
         digest.update(chunk)
     return _SEAL + digest.hexdigest().encode() + b"\n"
 
