@@ -1,12 +1,13 @@
-"""The command line: `favsync serve | migrate | token | config | openapi`."""
+"""The command line: `favsync serve | migrate | backup | restore | psql | token | config | openapi`."""
 
 import asyncio
 import inspect
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import orjson
 import structlog
@@ -21,7 +22,8 @@ from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
 from favsync.settings import Settings
-from favsync.store import binaries
+from favsync.store import backup as backups
+from favsync.store import binaries, clients
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
 
@@ -34,6 +36,7 @@ _log = structlog.get_logger(__name__)
 
 MIGRATE_PATIENCE_S = 60.0
 TTL_MAX_S = 3650 * 86400
+_T = TypeVar("_T")
 _Config = Annotated[Path | None, typer.Option(envvar="FAVSYNC_CONFIG", help="A favsync.toml to read.")]
 
 
@@ -76,6 +79,54 @@ def serve(*, config: _Config = None, **flags: object) -> None:
 def migrate(*, config: _Config = None, **flags: object) -> None:
     """Bring the database's schema up to this release; waits a minute for a database that is away."""
     asyncio.run(_migrate(_load(flags, config)))
+
+
+@app.command()
+@_takes_settings
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to; a file that is there is replaced when all is done.")],
+    *,
+    config: _Config = None,
+    **flags: object,
+) -> None:
+    """Save the embedded database to a file, whether the service runs or not; nothing is interrupted."""
+    saved = _until_stopped(backups.save(_embedded_data_dir(flags, config, "pg_dump --format=custom"), file))
+    typer.echo(f"saved in {file}: {saved.records} records, {saved.bytes} bytes")
+
+
+@app.command()
+@_takes_settings
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup that you trust: it can run commands here.")],
+    *,
+    config: _Config = None,
+    **flags: object,
+) -> None:
+    """Make the embedded database from a backup, where there is none yet, or one without records."""
+    data_dir = _embedded_data_dir(flags, config, "pg_restore, then `DELETE FROM epoch`,")
+    restored = _until_stopped(backups.restore(data_dir, file))
+    instead = ", in place of a database without records" if restored.replaced else ""
+    typer.echo(f"restored in {data_dir}{instead}: {restored.records} records")
+    typer.echo(
+        "The secret that tokens are signed with is not part of a backup: for tokens to stay valid, copy the file "
+        f"jwt_secret of the old data directory to {data_dir / 'jwt_secret'}, or set FAVSYNC_JWT_SECRET."
+    )
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    options_metavar="[OPTIONS OF FAVSYNC] [--]",
+)
+@_takes_settings
+def psql(
+    args: Annotated[list[str] | None, typer.Argument(help="Arguments of psql.")] = None,
+    *,
+    config: _Config = None,
+    **flags: object,
+) -> None:
+    """Run psql on the embedded database, that of the running service or else one started for it."""
+    data_dir = _embedded_data_dir(flags, config, "psql")
+    raise typer.Exit(_until_stopped(clients.psql(data_dir, args or ())))
 
 
 @app.command()
@@ -148,6 +199,30 @@ def _load(flags: dict[str, object], config: Path | None) -> Settings:
     for warning in warnings:
         _log.warning("a variable that means nothing", detail=warning)
     return effective
+
+
+def _embedded_data_dir(flags: dict[str, object], config: Path | None, tool: str) -> Path:
+    """Where the embedded database is; SettingsError, naming the tool, where the database is another."""
+    effective = _load(flags, config)
+    if not effective.embedded:
+        raise SettingsError(f"database_url is set, and this is for the embedded PostgreSQL: use {tool} on your own")
+    return effective.data_dir
+
+
+def _until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` gives. A signal to stop cancels it, once: what it began it puts in order. Then OperatorError."""
+
+    async def run() -> _T:
+        task = asyncio.ensure_future(work)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup
+                asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise OperatorError("stopped before it was done") from None
+
+    return asyncio.run(run())
 
 
 async def _migrate(effective: Settings) -> None:

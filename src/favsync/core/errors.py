@@ -17,7 +17,9 @@
     └── OperatorError               what whoever runs the service has to mend: said in one sentence, exit 1
         ├── SettingsError
         ├── MigrationError
-        └── EmbeddedError           the PostgreSQL that the service runs itself
+        ├── EmbeddedError           the PostgreSQL that the service runs itself
+        │   └── DataDirInUse        another process has its data directory
+        └── BackupError             a backup that cannot be made, or cannot be put back
 
 The docstring of a class is its default message.
 """
@@ -126,3 +128,11 @@ class MigrationError(OperatorError):
 
 class EmbeddedError(OperatorError):
     """The embedded PostgreSQL cannot run."""
+
+
+class DataDirInUse(EmbeddedError):
+    """The data directory is in use by another favsync."""
+
+
+class BackupError(OperatorError):
+    """The backup cannot be made, or cannot be put back."""

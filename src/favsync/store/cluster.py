@@ -9,6 +9,7 @@ DATA_DIR/
   run/                  0700, the account's own: the socket
   postgres/             0700, the account's own
     data/               PGDATA
+  restoring-*/          while a backup is restored: a data directory like this one
 
 Under root, nothing of ours is made, opened for writing or handed over below a folder that the account can write: it
 could have put a link there, to anything.
@@ -28,9 +29,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from favsync.core.errors import EmbeddedError
+from favsync.core.errors import DataDirInUse, EmbeddedError
 from favsync.files import ensure_secret, make_data_dir, write_secret
-from favsync.store import binaries, leftover
+from favsync.store import binaries, leftover, restoring
 
 ACCOUNT = "favsync"
 ANYBODY_UID = 65534
@@ -76,7 +77,7 @@ class Cluster:
         except BlockingIOError:
             holder = os.read(self._lock_fd, 20).decode(errors="replace").strip() or "?"
             self.release()
-            raise EmbeddedError(f"data_dir: {self.data_dir} is in use by another favsync (process {holder})") from None
+            raise DataDirInUse(f"data_dir: {self.data_dir} is in use by another favsync (process {holder})") from None
         os.ftruncate(self._lock_fd, 0)
         os.write(self._lock_fd, str(os.getpid()).encode())
 
@@ -89,12 +90,13 @@ class Cluster:
         """Whatever is missing: folders, password, binaries, the cluster itself. Stops a server left over by a crash."""
         self._check_reachable()
         try:
+            restoring.discard(self.data_dir, self._abandoned)
             self._own_folder(self._home)
             self._own_folder(self._run)
             if len(str(self._run / ".s.PGSQL.5432")) > SOCKET_PATH_MAX:
                 self._run = Path(tempfile.mkdtemp(prefix="favsync-"))
                 self._own_folder(self._run)
-            self._bin = binaries.find() if self._account is None else binaries.copied_to(self.data_dir)
+            self.bin = binaries.find() if self._account is None else binaries.copied_to(self.data_dir)
             if not self.pgdata.exists():
                 self._initialise()
             elif not self._password_file.exists():
@@ -115,6 +117,11 @@ class Cluster:
         password = ensure_secret(self._password_file)
         return {"host": str(self._run), "port": 5432, "user": _ROLE, "password": password, "database": _DATABASE}
 
+    def running(self) -> dict[str, Any] | None:
+        """How to reach the server that whoever holds the lock runs; None where it has not said that it is up."""
+        state, folder = (leftover.pid_file_line(self.pgdata, number) for number in (8, 5))
+        return self.target() | {"host": folder} if state == "ready" else None
+
     def spawn(self) -> subprocess.Popen[bytes]:
         """Starts the server as a child; it is up when it answers."""
         settings = {
@@ -132,12 +139,12 @@ class Cluster:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._start_log.open("wb") as log:
             return subprocess.Popen(
-                [self._bin / "postgres", "-D", self.pgdata, *options],
+                [self.bin / "postgres", "-D", self.pgdata, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # a Ctrl-C at the terminal is the service's to handle
-                **self._as_account(),
+                **self.as_account(),
             )
 
     def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
@@ -184,7 +191,7 @@ class Cluster:
             f"make one named {ACCOUNT}"
         )
 
-    def _as_account(self) -> dict[str, Any]:
+    def as_account(self) -> dict[str, Any]:
         """Keyword arguments of Popen: that account, a folder it can stand in, and nothing of our environment."""
         arguments: dict[str, Any] = {"cwd": self._home, "env": {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}}
         if (account := self._account) is not None:
@@ -235,10 +242,10 @@ class Cluster:
         try:
             done = subprocess.run(
                 [
-                    self._bin / "initdb", "--pgdata", scratch, "--username", _ROLE, "--pwfile", password_file,
+                    self.bin / "initdb", "--pgdata", scratch, "--username", _ROLE, "--pwfile", password_file,
                     "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions",
                 ],
-                capture_output=True, text=True, check=False, **self._as_account(),
+                capture_output=True, text=True, check=False, **self.as_account(),
             )  # fmt: skip
         finally:
             password_file.unlink()

@@ -49,20 +49,25 @@ def known(folder: Path | None = None) -> list[Migration]:
     return migrations
 
 
+async def applied(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+    """What the database was migrated with, in order: `version`, `name`, `checksum`. Empty: it is none of ours."""
+    return await connection.fetch(_LIST) if await connection.fetchval(_EXISTS) else []
+
+
 async def pending(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:
     """Those that the database lacks.
 
     What it has beyond `migrations` is left alone: a newer release was here, and its schema still serves this one.
     Raises MigrationError where it has one of them in another wording.
     """
-    rows = await connection.fetch(_LIST) if await connection.fetchval(_EXISTS) else []
-    applied = {row["version"]: row["checksum"] for row in rows}
+    rows = await applied(connection)
+    checksums = {row["version"]: row["checksum"] for row in rows}
     for migration in migrations:
-        if applied.get(migration.version, migration.checksum) != migration.checksum:
+        if checksums.get(migration.version, migration.checksum) != migration.checksum:
             raise MigrationError(f"{migration.file} is not the file that this database was migrated with")
     if newer := [row["name"] for row in rows if row["version"] > len(migrations)]:
         _log.warning("the database is ahead of this release", migrations=newer)
-    return [migration for migration in migrations if migration.version not in applied]
+    return [migration for migration in migrations if migration.version not in checksums]
 
 
 async def migrate(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:

@@ -1,0 +1,2 @@
+-- What the planner knows about the tables is not part of a dump.
+ANALYZE

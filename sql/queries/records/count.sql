@@ -1,0 +1,2 @@
+-- How many records there are, tombstones included.
+SELECT count(*) FROM records
