@@ -119,6 +119,35 @@ async def test_the_document_knows_every_route_and_no_other(client: Client) -> No
                 assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"]), (method, path)
 
 
+OF_HTTP = {"Content-Type", "Content-Length", "Content-Encoding", "Date", "Server", "Connection"}
+OPTIONAL = {"Preference-Applied", "Etag", "Sync-Cursor"}  # of a POST: as it was asked for
+
+
+async def test_every_header_is_described(client: Client) -> None:
+    """What is sent is in the document, for each route and the statuses that a request can be made to meet."""
+    document = await (await client.get("/openapi.json")).json()
+    bad = {"Authorization": "Bearer x"}
+    gone = {"after": "A" * 34}
+    met = set()
+    for method, path in routes(client.app):
+        url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
+        body = [THEIRS] if method == "POST" else None
+        etag = (await client.get(url, headers=bearer())).headers.get("ETag", "x")
+        for headers, params in (
+            (bearer(), {}), ({}, {}), (bad, {}), (bearer(), gone), (bearer(), {"after": "x"}),
+            (bearer(**{"If-None-Match": etag}), {}),
+            (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}), (bearer(**{"Content-Encoding": "br"}), {}),
+        ):  # fmt: skip
+            response = await client.request(method, url, headers=headers, params=params, json=body)
+            described = document["paths"][path][method.lower()]["responses"][str(response.status)]
+            sent = {name.title() for name in response.headers} - OF_HTTP
+            told = {name.title() for name in described.get("headers", {})}
+            assert sent <= told, (method, path, response.status, sent - told)
+            assert told - sent <= OPTIONAL, (method, path, response.status, told - sent)
+            met.add(response.status)
+    assert met == {200, 204, 304, 400, 401, 410, 415}
+
+
 async def test_head_is_get_without_a_body(client: Client) -> None:
     for method, path in routes(client.app):
         if method == "GET" and path != "/metrics":

@@ -115,6 +115,8 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxRequestsPerSecondPerAddress": 10_000,
         "maxConnections": 10000,
         "maxHeadBytes": 65536,
+        "maxHeaderBytes": 32768,
+        "maxRequestLineBytes": 8190,
         "headTimeoutSeconds": 10,
         "bodyTimeoutSeconds": 30,
         "keepAliveSeconds": 75,

@@ -133,7 +133,7 @@ def doors(*, max_batch: int) -> list[Door]:
             answers={
                 200: Answer(
                     description="Receipts, or the merged list", schema={"oneOf": [schemas.RECEIPTS, merged]},
-                    headers=[*private, "Preference-Applied"],
+                    headers=[*state, "Preference-Applied"],
                 ),
                 204: Answer(description="All settled: `return=minimal`", headers=[*private, "Preference-Applied"]),
             },

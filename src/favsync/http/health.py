@@ -8,7 +8,7 @@ from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
 from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.http.doors import Answer, Door
-from favsync.http.protocol import HEAD_BYTES_MAX
+from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX
 from favsync.http.respond import json_response
 from favsync.lanes import WAITING_MAX
 
@@ -49,6 +49,8 @@ async def index(request: web.Request) -> web.Response:
                 "maxRequestsPerSecondPerAddress": settings.rate_limit_address or None,
                 "maxConnections": settings.max_connections,
                 "maxHeadBytes": HEAD_BYTES_MAX,
+                "maxHeaderBytes": FIELD_BYTES_MAX,
+                "maxRequestLineBytes": LINE_BYTES_MAX,
                 "headTimeoutSeconds": settings.head_timeout,
                 "bodyTimeoutSeconds": settings.body_timeout,
                 "keepAliveSeconds": settings.keepalive_timeout,

@@ -42,6 +42,9 @@ HEADERS: dict[str, dict[str, Any]] = {
     "WWW-Authenticate": _text('RFC 6750; with error="invalid_token" only where a token was sent'),
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
     "Allow": _text("The methods of this path"),
+    "Content-Security-Policy": _text("Nothing comes from elsewhere"),
+    "X-Content-Type-Options": _text("nosniff"),
+    "Referrer-Policy": _text("no-referrer"),
 }
 
 PARAMETERS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ _HTML = "text/html"
 # Swagger UI styles its elements in place; nothing else comes from anywhere but here.
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 _SAFE = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-_DAY = {"Cache-Control": "public, max-age=86400"}
+_DAY = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
 
 _DOCS = """<!doctype html>
 <html lang="en">
@@ -67,7 +67,7 @@ def _text(name: str) -> str:
 
 
 def doors() -> list[Door]:
-    page = {200: Answer(description="A page", content_type=_HTML)}
+    page = {200: Answer(description="A page", content_type=_HTML, headers=list(_SAFE))}
     return [
         Door(
             method="GET", path="/problems/{name}", handler=problem, public=True, summary="What a problem means",
@@ -77,7 +77,9 @@ def doors() -> list[Door]:
         *(
             Door(
                 method="GET", path=f"/docs/{name}", handler=docs_file, public=True, summary="What that page is made of",
-                answers={200: Answer(description="A file", content_type=content_type)},
+                answers={
+                    200: Answer(description="A file", content_type=content_type, headers=[*_SAFE, *_DAY])
+                },
             )
             for name, content_type in _TYPES.items()
         ),
