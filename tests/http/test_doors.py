@@ -136,7 +136,8 @@ async def test_every_header_is_described(client: Client) -> None:
         for headers, params in (
             (bearer(), {}), ({}, {}), (bad, {}), (bearer(), gone), (bearer(), {"after": "x"}),
             (bearer(**{"If-None-Match": etag}), {}),
-            (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}), (bearer(**{"Content-Encoding": "br"}), {}),
+            (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}),
+            (bearer(**{"Content-Encoding": "br"}), {}),
         ):  # fmt: skip
             response = await client.request(method, url, headers=headers, params=params, json=body)
             described = document["paths"][path][method.lower()]["responses"][str(response.status)]
