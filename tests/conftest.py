@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from favsync.store.database import Database
+from tests.identity.fake import FakeIssuer
 from tests.postgres import Server
 
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,6 +69,15 @@ async def connection(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     opened = await asyncpg.connect(dsn)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeIssuer]:
+    """An issuer of tokens, on a port of its own."""
+    issuer = FakeIssuer()
+    await issuer.start()
+    yield issuer
+    await issuer.stop()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from favsync import settings
 from favsync.core.errors import SettingsError
+from favsync.setting_fields import parse_duration_s
 
 SECRET = "x" * 32
 BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
@@ -82,6 +83,8 @@ def test_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch, variables: dict[s
         ("[issuers]", "favsync.toml: issuers: must be a list of tables: [[issuers]]"),
         ("[issuer]", "favsync.toml: there is no setting 'issuer'; did you mean issuers?"),
         ("port = ", "favsync.toml: Invalid value (at end of document)"),
+        ("port = 1.5", "port in favsync.toml: not a valid integer"),
+        ("port = true", "port in favsync.toml: not a valid integer"),
         ("port = -1", "port in favsync.toml: must be between 0 and 65535"),
     ],
 )
@@ -126,7 +129,7 @@ def test_what_is_shown_holds_no_secret() -> None:
     ("text", "seconds"), [("90", 90), ("1.5s", 1.5), ("10m", 600), ("1h", 3600), (" 2 d ", 172800)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert settings.parse_duration_s(text) == seconds
+    assert parse_duration_s(text) == seconds
 
 
 def test_every_setting_has_a_sentence() -> None:

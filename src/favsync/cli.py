@@ -21,6 +21,7 @@ from favsync.core.text import check_text
 from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.serve import serve as run_service
+from favsync.setting_fields import parse_duration_s
 from favsync.settings import Settings
 from favsync.store import backup as backups
 from favsync.store import binaries, clients
@@ -141,7 +142,7 @@ def token(
 ) -> None:
     """Print a bearer token that this deployment accepts."""
     try:
-        ttl_s = int(settings.parse_duration_s(ttl))
+        ttl_s = int(parse_duration_s(ttl))
     except ValueError as error:
         raise SettingsError(f"--ttl: {error}") from None
     if not 0 < ttl_s <= TTL_MAX_S:

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,12 +12,23 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import environs
 import marshmallow
 import structlog
-from marshmallow import fields, validate
+from marshmallow import fields
 
 from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
-from favsync.identity.issuers import SECRET_BYTES_MIN, Issuer, Network, UserHeader
+from favsync.identity.issuers import Issuer, Network, UserHeader
+from favsync.setting_fields import (
+    Directory,
+    Duration,
+    Networks,
+    Origins,
+    Size,
+    bounds,
+    is_database_url,
+    is_secret,
+    text,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -26,90 +36,11 @@ PREFIX = "FAVSYNC_"
 MASK = "********"
 CONFIG_NAME = "favsync.toml"
 
-_BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
-_DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|\*")
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|)")
-_SIZE_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2}
-
-
-def parse_duration_s(text: str) -> float:
-    """Seconds of `90`, `90s`, `10m`, `1h` or `2d`; ValueError otherwise."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("is not a duration such as 90s, 10m, 1h or 2d")
-    return float(match[1]) * _DURATION_UNITS_S[match[2]]
-
-
-class _Duration(fields.Field[float]):
-    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> float:
-        try:
-            return parse_duration_s(str(value))
-        except ValueError as error:
-            raise marshmallow.ValidationError(str(error)) from error
-
-
-class _Size(fields.Field[int]):
-    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> int:
-        match = _SIZE.fullmatch(str(value).strip())
-        if match is None:
-            raise marshmallow.ValidationError("is not a size such as 65536, 64KiB or 1MiB")
-        return int(match[1]) * _SIZE_UNITS[match[2]]
-
-
-class _Networks(fields.Field[tuple[Network, ...]]):
-    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[Network, ...]:
-        try:
-            return identity.networks(_joined(value))
-        except ValueError as error:
-            raise marshmallow.ValidationError(str(error)) from None
-
-
-class _Origins(fields.Field[tuple[str, ...]]):
-    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
-        found = tuple(filter(None, (word.strip().lower() for word in _joined(value).split(","))))
-        for origin in found:
-            if not _ORIGIN.fullmatch(origin):
-                raise marshmallow.ValidationError(f"{origin!r} is not an origin such as https://app.example.org, or *")
-        return found
-
-
-def _joined(value: object) -> str:
-    """A list of the file's, as the variable would have it."""
-    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _range(low: float, high: float) -> validate.Range:
-    return validate.Range(low, high, error="must be between {min} and {max}")
-
-
-def _is_secret(value: str) -> None:
-    if len(value.encode()) < SECRET_BYTES_MIN:
-        raise marshmallow.ValidationError(f"must be at least {SECRET_BYTES_MIN} bytes long")
-
-
-def _is_database_url(value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        raise marshmallow.ValidationError(_BAD_URL) from None
-    if parts.scheme not in ("postgres", "postgresql"):
-        raise marshmallow.ValidationError("must begin with postgresql://")
-    if parts.fragment:
-        raise marshmallow.ValidationError(_BAD_URL)
-
 
 def _default_data_dir() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/favsync")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "favsync"
-
-
-class _Directory(fields.Field[Path]):
-    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> Path:
-        return Path(str(value)).expanduser()
 
 
 def _setting(field: fields.Field[Any], help_text: str, default: object = None, *, secret: bool = False) -> Any:  # noqa: ANN401 -- as dataclasses.field
@@ -119,80 +50,75 @@ def _setting(field: fields.Field[Any], help_text: str, default: object = None, *
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def _text(*choices: str) -> fields.String:
-    rule = validate.OneOf(choices, error="must be one of: {choices}") if choices else validate.Length(min=1)
-    return fields.String(validate=rule)
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a deployment decides. The variable of `port` is FAVSYNC_PORT, its flag --port, its key in the file port."""
 
-    host: str = _setting(_text(), "Address to listen on", "127.0.0.1")
-    port: int = _setting(fields.Integer(validate=_range(0, 65535)), "Port to listen on; 0 picks a free one", 8080)
-    data_dir: Path = _setting(_Directory(), "Where the embedded PostgreSQL and its secrets live", _default_data_dir)  # noqa: RUF009 -- it is a field
+    host: str = _setting(text(), "Address to listen on", "127.0.0.1")
+    port: int = _setting(fields.Integer(validate=bounds(0, 65535)), "Port to listen on; 0 picks a free one", 8080)
+    data_dir: Path = _setting(Directory(), "Where the embedded PostgreSQL and its secrets live", _default_data_dir)  # noqa: RUF009 -- it is a field
     database_url: str | None = _setting(
-        fields.String(validate=_is_database_url),
+        fields.String(validate=is_database_url),
         "PostgreSQL to use (`postgresql://…`); without it one of its own is started in `data_dir`",
         secret=True,
     )
-    database_pool: int = _setting(fields.Integer(validate=_range(1, 1000)), "Connections to PostgreSQL, at most", 10)
+    database_pool: int = _setting(fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL, at most", 10)
     migrate: bool = _setting(fields.Boolean(), "Apply pending migrations at the start", default=True)
     jwt_secret: str | None = _setting(
-        fields.String(validate=_is_secret),
+        fields.String(validate=is_secret),
         "Secret of HS256 tokens, 32 bytes or more; needed with `database_url`, made in `data_dir` without",
         secret=True,
     )
     jwt_secret_previous: str | None = _setting(
-        fields.String(validate=_is_secret), "A second secret that is accepted, during a rotation", secret=True
+        fields.String(validate=is_secret), "A second secret that is accepted, during a rotation", secret=True
     )
     max_clock_skew: float = _setting(
-        _Duration(validate=_range(0, 86400)), "How far ahead of the server an actionDate may be", 600.0
+        Duration(validate=bounds(0, 86400)), "How far ahead of the server an actionDate may be", 600.0
     )
-    max_batch: int = _setting(fields.Integer(validate=_range(1, 10_000)), "Records in one request, at most", 1000)
+    max_batch: int = _setting(fields.Integer(validate=bounds(1, 10_000)), "Records in one request, at most", 1000)
     max_body: int = _setting(
-        _Size(validate=_range(1024, 64 * 1024**2)), "Bytes in the body of one request, at most", 1024**2
+        Size(validate=bounds(1024, 64 * 1024**2)), "Bytes in the body of one request, at most", 1024**2
     )
     max_items: int = _setting(
-        fields.Integer(validate=_range(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
+        fields.Integer(validate=bounds(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
     )
     rate_limit_user: float = _setting(
-        fields.Float(validate=_range(0, 1_000_000)),
+        fields.Float(validate=bounds(0, 1_000_000)),
         "Requests a second of one user, five times that at once; 0: any",
         1000.0,
     )
     rate_limit_address: float = _setting(
-        fields.Float(validate=_range(0, 1_000_000)),
+        fields.Float(validate=bounds(0, 1_000_000)),
         "Requests a second from one address, five times that at once; 0: any",
         10_000.0,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
-        _Networks(), "Addresses or networks, by commas, whose X-Forwarded-For is believed", ()
+        Networks(), "Addresses or networks, by commas, whose X-Forwarded-For is believed", ()
     )
-    cors_origins: tuple[str, ...] = _setting(_Origins(), "Origins, by commas, whose pages may call; `*`: any", ())
+    cors_origins: tuple[str, ...] = _setting(Origins(), "Origins, by commas, whose pages may call; `*`: any", ())
     metrics_port: int | None = _setting(
-        fields.Integer(validate=_range(1, 65535)), "A port of its own for /metrics, which is then not on the other one"
+        fields.Integer(validate=bounds(1, 65535)), "A port of its own for /metrics, which is then not on the other one"
     )
     max_connections: int = _setting(
-        fields.Integer(validate=_range(1, 1_000_000)),
+        fields.Integer(validate=bounds(1, 1_000_000)),
         "Connections at a time, at most; fewer where the file limit (`ulimit -Hn`) does not allow them",
         10_000,
     )
     head_timeout: float = _setting(
-        _Duration(validate=_range(0.1, 3600)), "How long a client may take to send the head of a request", 10.0
+        Duration(validate=bounds(0.1, 3600)), "How long a client may take to send the head of a request", 10.0
     )
     body_timeout: float = _setting(
-        _Duration(validate=_range(0.1, 3600)), "How long a client may take to send the body of a request", 30.0
+        Duration(validate=bounds(0.1, 3600)), "How long a client may take to send the body of a request", 30.0
     )
     keepalive_timeout: float = _setting(
-        _Duration(validate=_range(0.1, 86400)),
+        Duration(validate=bounds(0.1, 86400)),
         "How long a connection may lie idle between requests; longer than that of a proxy in front",
         75.0,
     )
     log_format: str = _setting(
-        _text("auto", "json", "console"), "`json`, `console`, or `auto`: JSON unless on a terminal", "auto"
+        text("auto", "json", "console"), "`json`, `console`, or `auto`: JSON unless on a terminal", "auto"
     )
-    log_level: str = _setting(_text("debug", "info", "warning", "error"), "The least level that is logged", "info")
+    log_level: str = _setting(text("debug", "info", "warning", "error"), "The least level that is logged", "info")
 
     issuers: tuple[Issuer, ...] = ()
     user_header: UserHeader | None = None
@@ -268,7 +194,7 @@ def with_jwt_secret(settings: Settings) -> Settings:
         if not path.exists():
             _log.info("making a secret to sign tokens with", path=str(path))
         secret = ensure_secret(path)
-        _is_secret(secret)
+        is_secret(secret)
     except OSError as error:
         raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
     except marshmallow.ValidationError as error:
@@ -288,7 +214,7 @@ def shown(settings: Settings) -> dict[str, str]:
         elif isinstance(value, bool):
             rows[name] = str(value).lower()
         elif isinstance(value, float):
-            rows[name] = f"{value:g}s" if isinstance(field.metadata["field"], _Duration) else f"{value:g}"
+            rows[name] = f"{value:g}s" if isinstance(field.metadata["field"], Duration) else f"{value:g}"
         elif not field.metadata["secret"]:
             rows[name] = str(value)
         else:
@@ -323,7 +249,8 @@ def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
             tables["user_header"] = identity.read_user_header(content.pop("user_header"))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.detail}") from None
-    return content, tables
+    # As a variable would have it: then 1.5 is no port here either.
+    return {name: str(value) if isinstance(value, int | float) else value for name, value in content.items()}, tables
 
 
 def _from_environment() -> tuple[dict[str, object], list[str]]:

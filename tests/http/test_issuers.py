@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,6 @@ from tests.identity.fake import (
 
 GET = "/getUserFavorites"
 POST = "/postUserFavorites"
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeIssuer]:
-    issuer = FakeIssuer()
-    await issuer.start()
-    yield issuer
-    await issuer.stop()
 
 
 def issuers(fake: FakeIssuer, *more: dict[str, Any], **changes: Any) -> tuple[Issuer, ...]:

@@ -1,7 +1,6 @@
 """How long a verdict holds, and how many are kept."""
 
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,6 @@ from favsync.core.errors import Unauthenticated
 from favsync.identity import authenticator, issuers
 from favsync.identity.authenticator import Authenticator
 from tests.identity.fake import AUD, CLIENT, RSA_KEY, FakeIssuer, signed
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeIssuer]:
-    issuer = FakeIssuer()
-    await issuer.start()
-    yield issuer
-    await issuer.stop()
 
 
 def asking(fake: FakeIssuer) -> list[issuers.Issuer]:
