@@ -45,10 +45,10 @@ mutants: $(STAMP) ## Mutate core/, one fault at a time: the tests must find each
 	@survivors=$$($(BIN)/mutmut results); echo "$$survivors"; test -z "$$survivors"
 
 kill: $(STAMP) ## The long form of the kill -9 test: 200 rounds
-	FAVSYNC_KILL_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_kill.py
+	TEST_KILL_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_kill.py
 
 fuzz: $(STAMP) ## Try what the OpenAPI document allows: 5,000 examples an operation, another seed each time
-	FAVSYNC_FUZZ_EXAMPLES=5000 FAVSYNC_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py
+	TEST_FUZZ_EXAMPLES=5000 TEST_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py
 
 # `make lock UPGRADE=` keeps the versions that are locked. What is deployed is locked apart, in the same versions.
 UPGRADE := --upgrade

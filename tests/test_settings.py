@@ -19,8 +19,6 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in settings.FIELDS:
         monkeypatch.delenv(settings.variable(name), raising=False)
         monkeypatch.delenv(settings.variable(name) + "_FILE", raising=False)
-    for name in ("FAVSYNC_KILL_ROUNDS", "FAVSYNC_KILL_SEED"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 

@@ -17,8 +17,8 @@ from tests.e2e.faulty_proxy import FaultyProxy, Passed, at_random, once
 from tests.e2e.service import Service, token
 from tests.postgres import Server
 
-SEED = int(os.environ.get("FAVSYNC_DEVICES_SEED", "20170502"))
-ROUNDS = int(os.environ.get("FAVSYNC_DEVICES_ROUNDS", "8"))
+SEED = int(os.environ.get("TEST_DEVICES_SEED", "20170502"))
+ROUNDS = int(os.environ.get("TEST_DEVICES_ROUNDS", "8"))
 GET = "/getUserFavorites"
 POST = "/postUserFavorites"
 YEAR_MS = 365 * 24 * 3600 * 1000

@@ -18,7 +18,7 @@ from tests.e2e.service import Service, token
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 # Where to put a picture of the page, for somebody to look at.
-SCREENSHOT = os.environ.get("FAVSYNC_SCREENSHOT")
+SCREENSHOT = os.environ.get("TEST_SCREENSHOT")
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.e2e.service import Service, postgres_pid
 
-ROUNDS = int(os.environ.get("FAVSYNC_KILL_ROUNDS", "20"))
-SEED = int(os.environ.get("FAVSYNC_KILL_SEED", "20170502"))
+ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "20"))
+SEED = int(os.environ.get("TEST_KILL_SEED", "20170502"))
 WRITERS = 4
 GET = "/getUserFavorites"
 POST = "/postUserFavorites"

@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.e2e.service import Service, token
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("FAVSYNC_FUZZ_EXAMPLES", "100"))
-SEED = os.environ.get("FAVSYNC_FUZZ_SEED", "1")
+EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "100"))
+SEED = os.environ.get("TEST_FUZZ_SEED", "1")
 
 
 def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ async def test_a_proxy_says_who_it_is(serve: Serve) -> None:
 
 
 async def test_from_anywhere_else_the_header_is_nothing(serve: Serve) -> None:
-    header = UserHeader(name="X-User-Id", proxies=ELSEWHERE)
+    header = UserHeader(name="X-User-Id", proxies=ELSEWHERE, namespace="main")
     client = await serve(user_header=header, trusted_proxies=HERE)
     assert (await client.get(GET, headers={"X-User-Id": "ann"})).status == 401
     spoofed = {"X-User-Id": "ann", "X-Forwarded-For": "10.0.0.1"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from favsync.identity import issuers as config
 from favsync.identity import jwks
@@ -255,6 +256,42 @@ async def test_an_outage_of_the_keys(
     assert slowest_s < 1.0
     assert await unknown == 503
     assert await get(client, token()) == 200
+
+
+async def test_an_odd_key_among_them_ends_nothing(
+    serve: Serve, fake: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "REFRESH_S", 0.1)
+    odd: list[Any] = [
+        jwk(OTHER_RSA_KEY, "odd", alg="none"), {"kty": "RSA", "alg": [], "kid": "odd"}, {"kty": "EC", "crv": {}},
+        {"kty": "OKP", "crv": "X25519", "x": "AAAA"}, [], None, {"kty": "RSA", "n": 5, "e": "AQAB"},
+    ]  # fmt: skip
+    fake.keys += odd
+    client = await serve(issuers=issuers(fake))
+    old = signed(RSA_KEY, header={"kid": "rsa"})
+    assert await get(client, old) == 200
+    assert await get(client, signed(RSA_KEY, header={"kid": "unknown"})) == 401
+    fake.keys = [*odd, jwk(OTHER_RSA_KEY, "new")]
+    await asyncio.sleep(0.4)
+    assert await get(client, old) == 401
+    assert await get(client, signed(OTHER_RSA_KEY, header={"kid": "new"})) == 200
+
+
+async def test_of_keys_without_names_each_is_tried(serve: Serve, tmp_path: Path) -> None:
+    keys = [ed25519.Ed25519PrivateKey.generate() for _ in range(4)]
+    (tmp_path / "keys.pem").write_bytes(b"".join(map(pem, keys)))
+    table = {"iss": ISS, "aud": AUD, "pem_file": "keys.pem", "namespace": "id"}
+    client = await serve(issuers=config.read_issuers([table], tmp_path))
+    for key in keys:
+        assert await get(client, signed(key, alg="EdDSA", header={"kid": "whatever"})) == 200
+
+
+@pytest.mark.parametrize(("exp", "status"), [(10**400, 401), ("4102444800", 401), (True, 401), (4102444800.5, 200)])
+async def test_a_token_ends_at_a_time(serve: Serve, fake: FakeIssuer, exp: object, status: int) -> None:
+    fake.tokens = {"opaque": {"active": True, "sub": "ann", "aud": AUD, "exp": exp}}
+    client = await serve(issuers=introspected(fake, iss="https://opaque"), rate_limit_address=0)
+    assert await get(client, "opaque") == status
+    assert await get(client, token(exp=exp)) == status
 
 
 async def test_before_the_first_keys_nobody_can_tell(serve: Serve, fake: FakeIssuer) -> None:

@@ -51,6 +51,7 @@ async def test_a_token_that_was_revoked_is_good_for_a_minute_at_most(fake: FakeI
         fake.tokens = {}
         await trusted.identify("t")
         now_s += authenticator.CACHED_S
+        assert trusted.known("t") is None
         with pytest.raises(Unauthenticated):
             await trusted.identify("t")
         fake.tokens = {"t": {"active": True, "sub": "ann", "aud": AUD}}

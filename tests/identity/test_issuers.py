@@ -45,7 +45,7 @@ NEEDS = "needs exactly one of secrets, secret_files, pem_file, jwks, introspecti
         (SECRETS | {"secrets": []}, "issuers[0].secrets: must be a list of 1 to 4"),
         ({"iss": "x", "secret_files": ["none"]}, "issuers[0].secret_files: {}/none: No such file or directory"),
         ({"iss": "x", "pem_file": "none"}, "issuers[0].pem_file: {}/none: No such file or directory"),
-        ({"iss": "x", "pem_file": "empty"}, "issuers[0].pem_file: must hold 1 to 100 public keys in PEM form"),
+        ({"iss": "x", "pem_file": "empty"}, "issuers[0].pem_file: must hold 1 to 4 public keys in PEM form"),
         (
             {"iss": "x", "pem_file": "private"},
             "issuers[0].pem_file: holds a private key, which is its issuer's alone: put the public one here",
@@ -121,10 +121,15 @@ def test_issuers_stay_out_of_each_others_way(tables: list[Any], said: str) -> No
     [
         ({}, "user_header.name: missing data for required field"),
         ({"name": "X-User-Id"}, "user_header.proxies: missing data for required field"),
-        ({"name": "Authorization", "proxies": ["::1"]}, "user_header.name: Authorization has a meaning of its own"),
-        ({"name": "a b", "proxies": ["::1"]}, "user_header.name: is not the name of a header"),
+        ({"name": "X-User-Id", "proxies": ["::1"]}, "user_header.namespace: missing data for required field"),
+        ({"name": "X-User-Id", "proxies": [" , "], "namespace": "a"}, "user_header.proxies: names none"),
         (
-            {"name": "X-User-Id", "proxies": ["10.0.0.1/8"]},
+            {"name": "Authorization", "proxies": ["::1"], "namespace": "a"},
+            "user_header.name: Authorization has a meaning of its own",
+        ),
+        ({"name": "a b", "proxies": ["::1"], "namespace": "a"}, "user_header.name: is not the name of a header"),
+        (
+            {"name": "X-User-Id", "proxies": ["10.0.0.1/8"], "namespace": "a"},
             "user_header.proxies: '10.0.0.1/8' is not an address or a network such as 10.0.0.0/8",
         ),
     ],

@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from favsync.identity import remote
 from favsync.identity.introspection import Introspector
 from favsync.identity.issuers import Issuer
 from favsync.identity.jwks import FixedKeys, RemoteKeys
-from favsync.identity.tokens import Head, read_head, refused, verify
+from favsync.identity.tokens import Head, expires_s, read_head, refused, verify
 
 CACHED_MAX = 10_000
 CACHED_S = 60.0
@@ -81,53 +81,62 @@ class Authenticator:
         self._own: _Trusted | None = None  # takes what no issuer claims
         self._opaque: _Trusted | None = None
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Keeps the issuers' keys fresh."""
+        """Keeps the issuers' keys fresh, and asks them; at the end nothing of it goes on."""
         async with remote.session() as client:
-            refreshing = [task for issuer in self._issuers if (task := self._trust(issuer, client))]
+            for issuer in self._issuers:
+                trusted = _Trusted(issuer, self._verifier(issuer, client))
+                if issuer.introspection is not None:
+                    self._opaque = trusted
+                elif issuer.iss is None:
+                    self._own = trusted
+                if issuer.iss is not None:
+                    self._by_iss[issuer.iss] = trusted
             try:
                 yield
             finally:
-                for task in refreshing:
+                for task in self._tasks:
                     task.cancel()
-                await asyncio.gather(*refreshing, return_exceptions=True)
+                await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _trust(self, issuer: Issuer, client: aiohttp.ClientSession) -> asyncio.Task[None] | None:
-        task = None
-        verifier: _Verifier
+    def _verifier(self, issuer: Issuer, client: aiohttp.ClientSession) -> _Verifier:
         if issuer.introspection is not None:
-            verifier = Introspector(issuer, issuer.introspection, client)
-        elif issuer.jwks is not None:
-            keys = RemoteKeys(issuer.jwks, lambda url: remote.ask(client, "GET", url))
-            task = asyncio.create_task(keys.keep_fresh())
-            verifier = _Signed(issuer, keys)
-        else:
-            verifier = _Signed(issuer, FixedKeys(issuer.keys))
-        trusted = _Trusted(issuer, verifier)
-        if issuer.introspection is not None:
-            self._opaque = trusted
-        elif issuer.iss is None:
-            self._own = trusted
-        if issuer.iss is not None:
-            self._by_iss[issuer.iss] = trusted
+            return Introspector(issuer, issuer.introspection, client, self._spawn)
+        if issuer.jwks is not None:
+            keys = RemoteKeys(issuer.jwks, lambda url: remote.ask(client, "GET", url), self._spawn)
+            self._spawn(keys.keep_fresh())
+            return _Signed(issuer, keys)
+        return _Signed(issuer, FixedKeys(issuer.keys))
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Runs beside the requests, none of which it belongs to; what it raises is for whoever awaits it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         return task
+
+    def known(self, token: str) -> Identity | None:
+        """The caller, where the token was verified a moment ago."""
+        cached = self._cache.get(_digest(token))
+        if cached and self._now_s() < cached.until_s and cached.generation == cached.verifier.generation:
+            return cached.identity
+        return None
 
     async def identify(self, token: str) -> Identity:
         """The caller that a token speaks for. Raises Unauthenticated, or IssuerUnavailable: nobody can tell now."""
-        digest = hashlib.sha256(token.encode()).digest()
+        if known := self.known(token):
+            return known
         now_s = self._now_s()
-        cached = self._cache.get(digest)
-        if cached and now_s < cached.until_s and cached.generation == cached.verifier.generation:
-            return cached.identity
         head = read_head(token)
         issuer, verifier = self._responsible(head)
         generation = verifier.generation
         identity = _identity(await verifier.claims(token, head), issuer)
         until_s = min(now_s + CACHED_S, identity.expires_s or now_s + CACHED_S)
-        self._cache[digest] = _Cached(identity, until_s, verifier, generation)
-        self._cache.move_to_end(digest)
+        self._cache[_digest(token)] = _Cached(identity, until_s, verifier, generation)
         if len(self._cache) > CACHED_MAX:
             self._cache.popitem(last=False)
         return identity
@@ -137,6 +146,11 @@ class Authenticator:
         if trusted is None:
             raise refused()
         return trusted
+
+
+def _digest(token: str) -> bytes:
+    """What stands for a token where it is remembered."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def check_subject(value: object) -> str:
@@ -157,10 +171,9 @@ def _identity(claims: Mapping[str, Any], issuer: Issuer) -> Identity:
         raise refused(f"The token's {issuer.subject_claim} {error}.") from None
     granted = claims.get(issuer.scope_claim)
     words = granted.split() if isinstance(granted, str) else granted if isinstance(granted, list) else ()
-    expires_s = claims.get("exp")
     return Identity(
         owner_key(subject, tenant=issuer.tenant, namespace=issuer.namespace),
         issuer.tenant,
         frozenset(word for word in words if isinstance(word, str)) & issuer.scopes,
-        float(expires_s) if isinstance(expires_s, int | float) else None,
+        expires_s(claims),
     )

@@ -12,12 +12,13 @@ import structlog
 from favsync.core.errors import IssuerUnavailable
 from favsync.identity import remote
 from favsync.identity.issuers import Introspection, Issuer
-from favsync.identity.tokens import LEEWAY_S, Head, check_audience, refused
+from favsync.identity.jwks import Spawn
+from favsync.identity.tokens import LEEWAY_S, Head, check_audience, expires_s, refused
 
 _log = structlog.get_logger(__name__)
 
 ASKING_MAX = 50
-WAITING_MAX = 500
+UNDER_WAY_MAX = 500
 
 
 class Introspector:
@@ -25,8 +26,9 @@ class Introspector:
 
     generation = 0
 
-    def __init__(self, issuer: Issuer, asked: Introspection, client: aiohttp.ClientSession) -> None:
+    def __init__(self, issuer: Issuer, asked: Introspection, client: aiohttp.ClientSession, spawn: Spawn) -> None:
         self._issuer = issuer
+        self._spawn = spawn
         self._asked = asked
         self._client = client
         self._slots = asyncio.Semaphore(ASKING_MAX)
@@ -39,10 +41,10 @@ class Introspector:
         """What the issuer says of an active token. Raises Unauthenticated, IssuerUnavailable."""
         task = self._under_way.get(token)
         if task is None:
-            if len(self._under_way) >= WAITING_MAX:
+            if len(self._under_way) >= UNDER_WAY_MAX:
                 raise IssuerUnavailable
-            task = self._under_way[token] = asyncio.create_task(self._ask(token))
-            task.add_done_callback(lambda done: (self._under_way.pop(token), done.cancelled() or done.exception()))
+            task = self._under_way[token] = self._spawn(self._ask(token))
+            task.add_done_callback(lambda _: self._under_way.pop(token))
         return self._check(await asyncio.shield(task))
 
     async def _ask(self, token: str) -> Mapping[str, Any]:
@@ -52,7 +54,9 @@ class Introspector:
                 answer = await remote.ask(self._client, "POST", self._asked.url, data=form, headers=self._headers)
         except (TimeoutError, IssuerUnavailable) as error:
             reason = str(error.__cause__ or "too many tokens at once")
-            _log.warning("an issuer does not say what a token is worth", url=self._asked.url, reason=reason)
+            _log.warning(
+                "an issuer does not say what a token is worth", url=remote.bare(self._asked.url), reason=reason
+            )
             raise IssuerUnavailable from error
         return answer if isinstance(answer, Mapping) else {}
 
@@ -61,8 +65,8 @@ class Introspector:
             raise refused()
         if self._issuer.iss is not None and claims.get("iss", self._issuer.iss) != self._issuer.iss:
             raise refused()
-        expires_s = claims.get("exp")
-        if isinstance(expires_s, int | float) and expires_s + LEEWAY_S <= time.time():
+        end_s = expires_s(claims)
+        if end_s is not None and end_s + LEEWAY_S <= time.time():
             raise refused("The token has expired.")
         check_audience(claims, self._issuer)
         return claims

@@ -24,7 +24,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}\Z", re.ASCII)
 # What proxies and servers give a meaning of their own.
-_TAKEN_HEADERS = {"authorization", "host", "cookie", "content-type", "content-length", "x-forwarded-for"}
+_TAKEN_HEADERS = frozenset(
+    {"accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
+     "cookie", "expect", "forwarded", "host", "if-none-match", "last-event-id", "origin", "prefer",
+     "sync-clock-offset", "te", "transfer-encoding", "upgrade", "x-forwarded-for", "x-real-ip", "x-request-id"}
+)  # fmt: skip
 _KINDS = ("secrets", "secret_files", "pem_file", "jwks", "introspection")
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
@@ -70,7 +74,7 @@ class UserHeader:
     name: str
     proxies: tuple[Network, ...]
     tenant: str = DEFAULT_TENANT
-    namespace: str = DEFAULT_NAMESPACE
+    namespace: str
 
 
 def own(secrets: tuple[str, ...]) -> Issuer:
@@ -97,9 +101,10 @@ def _text(**options: Any) -> fields.String:  # noqa: ANN401 -- as marshmallow's 
     return fields.String(validate=rule, **options)
 
 
-def _name() -> fields.String:
+def _name(*, required: bool = False) -> fields.String:
     return _text(
-        validate=validate.Regexp(_NAME, error="must be 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first")
+        required=required,
+        validate=validate.Regexp(_NAME, error="must be 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first"),
     )
 
 
@@ -154,7 +159,7 @@ class _UserHeaderTable(_Table):
     name = _text(required=True, validate=validate.Regexp(_HEADER, error="is not the name of a header"))
     proxies = fields.List(_text(), required=True, validate=validate.Length(1, 100, error="must have {min} to {max}"))
     tenant = _name()
-    namespace = _name()
+    namespace = _name(required=True)  # that of an issuer or not: said on purpose
 
 
 def read_issuers(value: object, folder: Path) -> tuple[Issuer, ...]:
@@ -176,6 +181,8 @@ def read_user_header(value: object) -> UserHeader:
         table["proxies"] = tuple(network for text in table["proxies"] for network in networks(text))
     except ValueError as error:
         raise SettingsError(f"user_header.proxies: {error}") from None
+    if not table["proxies"]:
+        raise SettingsError("user_header.proxies: names none")
     return UserHeader(**table)
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 RSA_BITS_MIN = 2048
 KEYS_MAX = 100
-_TRIED_MAX = 4
+_TRIED_MAX = 4  # of those that a token does not tell apart; verifying with each takes its time
 
 Material = bytes | RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
@@ -27,6 +27,9 @@ class Key(NamedTuple):
     kid: str | None
     algorithm: str
     material: Material
+
+    def __repr__(self) -> str:
+        return f"Key({self.kid!r}, {self.algorithm!r})"  # not what may be a secret
 
 
 def from_secret(secret: str) -> Key:
@@ -61,8 +64,8 @@ def from_pem(content: bytes) -> tuple[Key, ...]:
                 keys.append(from_public(load_pem_public_key(block[0])))
         except UnsupportedAlgorithm:
             raise ValueError("holds a key of a kind that is not known") from None
-    if not 0 < len(keys) <= KEYS_MAX:
-        raise ValueError(f"must hold 1 to {KEYS_MAX} public keys in PEM form")
+    if not 0 < len(keys) <= _TRIED_MAX:
+        raise ValueError(f"must hold 1 to {_TRIED_MAX} public keys in PEM form")
     return tuple(keys)
 
 
@@ -81,7 +84,7 @@ def from_jwks(document: object) -> tuple[Key, ...]:
         kid = jwk.get("kid")
         try:
             key = from_public(jwt.PyJWK(jwk).key, kid if isinstance(kid, str) else None)
-        except (jwt.PyJWTError, ValueError, TypeError, AttributeError, UnsupportedAlgorithm):
+        except Exception:  # noqa: BLE001, S112 -- whatever is odd about one, the others count
             continue
         if jwk.get("alg", key.algorithm) == key.algorithm:
             keys.append(key)
@@ -89,9 +92,9 @@ def from_jwks(document: object) -> tuple[Key, ...]:
 
 
 def fitting(keys: Sequence[Key], kid: str | None, algorithm: str) -> list[Key]:
-    """The few keys that may have signed a token whose header names `kid` and `algorithm`."""
+    """The few keys that may have signed a token whose header names `kid` and `algorithm`; those of that name first."""
     fit = [key for key in keys if key.algorithm == algorithm and (kid is None or key.kid in (None, kid))]
-    return fit[:_TRIED_MAX]
+    return sorted(fit, key=lambda key: key.kid != kid)[:_TRIED_MAX]
 
 
 def fingerprints(keys: Sequence[Key]) -> frozenset[tuple[str | None, bytes]]:

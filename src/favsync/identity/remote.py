@@ -34,6 +34,11 @@ async def ask(client: aiohttp.ClientSession, method: str, url: str, **options: A
         raise IssuerUnavailable from error
 
 
+def bare(url: str) -> str:
+    """A URL as a log may have it: what follows the path may be a secret."""
+    return url.partition("?")[0]
+
+
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     if response.status != OK:
         raise ValueError(f"it answered {response.status}")

@@ -12,6 +12,7 @@ from favsync.identity.keys import Key
 LEEWAY_S = 30
 
 _UNREADABLE = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError)
+_END_OF_TIME_S = 2**53
 _NOT_OURS = "The token is not one that this service accepts."
 
 
@@ -65,6 +66,16 @@ def verify(token: str, keys: Sequence[Key], issuer: Issuer) -> Mapping[str, Any]
         check_audience(claims, issuer)
         return claims
     raise refused()
+
+
+def expires_s(claims: Mapping[str, Any]) -> float | None:
+    """When a token ends, in seconds since the epoch; None: it does not say. Raises Unauthenticated for no number."""
+    value = claims.get("exp")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _END_OF_TIME_S:
+        raise refused("The token's exp is not a time.")
+    return float(value)
 
 
 def check_audience(claims: Mapping[str, Any], issuer: Issuer) -> None:
