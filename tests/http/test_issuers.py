@@ -286,7 +286,7 @@ async def test_of_keys_without_names_each_is_tried(serve: Serve, tmp_path: Path)
         assert await get(client, signed(key, alg="EdDSA", header={"kid": "whatever"})) == 200
 
 
-@pytest.mark.parametrize(("exp", "status"), [(10**400, 401), ("4102444800", 401), (True, 401), (4102444800.5, 200)])
+@pytest.mark.parametrize(("exp", "status"), [(10**60, 401), ("4102444800", 401), (True, 401), (4102444800.5, 200)])
 async def test_a_token_ends_at_a_time(serve: Serve, fake: FakeIssuer, exp: object, status: int) -> None:
     fake.tokens = {"opaque": {"active": True, "sub": "ann", "aud": AUD, "exp": exp}}
     client = await serve(issuers=introspected(fake, iss="https://opaque"), rate_limit_address=0)
