@@ -57,6 +57,15 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
         ({"MAX_BODY": "1 GB"}, "FAVSYNC_MAX_BODY: is not a size such as 65536, 64KiB or 1MiB"),
         ({"MAX_BODY": "10"}, "FAVSYNC_MAX_BODY: must be between 1024 and 67108864"),
         ({"LOG_LEVEL": "loud"}, "FAVSYNC_LOG_LEVEL: must be one of: debug, info, warning, error"),
+        ({"RATE_LIMIT_USER": "1e-320"}, "FAVSYNC_RATE_LIMIT_USER: must be 0, or between 0.001 and 1000000"),
+        (
+            {"PORT": "9100", "METRICS_PORT": "9100"},
+            "FAVSYNC_METRICS_PORT: is the port of everything else; leave it out to have both there",
+        ),
+        (
+            {"CORS_ORIGINS": "https://a/b"},
+            "FAVSYNC_CORS_ORIGINS: 'https://a/b' is not an origin such as https://app.example.org, or *",
+        ),
         ({"JWT_SECRET": "short"}, "FAVSYNC_JWT_SECRET: must be at least 32 bytes long"),
         ({"JWT_SECRET_FILE": "/nowhere"}, "FAVSYNC_JWT_SECRET_FILE: cannot be read"),
         ({"DATABASE_URL": "mysql://x"}, "FAVSYNC_DATABASE_URL: must begin with postgresql://"),
@@ -93,6 +102,13 @@ def test_so_is_what_is_wrong_in_the_file(tmp_path: Path, content: str, said: str
     assert caught.value.detail == said
 
 
+def test_origins_are_those_that_browsers_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = "https://A.example:443, http://b:80,https://c:80, capacitor://localhost ,http://[::1]:3000"
+    monkeypatch.setenv("FAVSYNC_CORS_ORIGINS", written)
+    sent = ("https://a.example", "http://b", "https://c:80", "capacitor://localhost", "http://[::1]:3000")
+    assert settings.load()[0].cors_origins == sent
+
+
 def test_a_database_of_your_own_needs_your_secret() -> None:
     loaded = settings.Settings(database_url="postgresql://x")
     with pytest.raises(SettingsError, match=r"^FAVSYNC_JWT_SECRET is not set: with a database of your own"):
@@ -117,7 +133,8 @@ def test_what_is_shown_holds_no_secret() -> None:
     assert shown["database_url"] == "postgresql://ann:********@db:5432/x?sslmode=require"
     query = settings.Settings(database_url="postgresql:///db?user=u&password=hunter2&host=/run/x")
     assert settings.shown(query)["database_url"] == "postgresql:///db?user=u&password=********&host=/run/x"
-    assert "hunter2" not in str(shown)
+    assert "hunter2" not in str(shown) + repr(loaded)
+    assert SECRET not in repr(loaded)
     assert SECRET not in str(shown)
     assert shown["jwt_secret"] == "********"
     assert (shown["max_clock_skew"], shown["migrate"], shown["jwt_secret_previous"]) == ("600s", "true", "")

@@ -13,7 +13,7 @@ from aiohttp import web
 from favsync.core.rate import RateLimiter
 from favsync.favourites import routes as favourites
 from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
-from favsync.http.connections import Connections, Wait
+from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
 from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
@@ -25,7 +25,6 @@ from favsync.sync import Sync
 # The task that keeps the storage. It ends only where the service cannot go on, with an OperatorError.
 STORAGE = web.AppKey("storage", asyncio.Task[None])
 
-_READER_S = 30.0
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _EMBEDDED_STOP_S = 3.0
@@ -37,14 +36,12 @@ def wall_clock_us() -> int:
 
 def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> web.Application:
     """The whole service, but for a port. `now_us`: its clock, in microseconds since the epoch."""
-    app = web.Application(
-        middlewares=[access.middleware(_log_key(settings)), problems.middleware, limits.middleware],
-        client_max_size=settings.max_body,
-    )
+    app = web.Application(middlewares=[access.middleware(_log_key(settings)), problems.middleware, limits.middleware])
     app[keys.SETTINGS] = settings
     app[keys.NOW_US] = now_us
     app[keys.METRICS] = Metrics()
     app[keys.ADDRESS_LIMITER] = RateLimiter(settings.rate_limit_address)
+    app[keys.FAILURE_LIMITER] = RateLimiter(settings.rate_limit_failures)
     app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
     app[keys.AUTHENTICATOR] = Authenticator(settings.all_issuers)
     app[keys.CONNECTIONS] = Connections(settings.max_connections, _patience_s(settings))
@@ -58,8 +55,9 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     )
     app.on_response_prepare.extend([access.stamp, cors.stamp])
     app.cleanup_ctx.extend([_storage, _authenticator, monitor.running])
-    app[openapi.DOCUMENT] = openapi.document(doors(settings))
-    register(app, doors(settings))
+    ways_in = doors(settings)
+    app[openapi.DOCUMENT] = openapi.document(ways_in)
+    register(app, ways_in)
     return app
 
 
@@ -97,8 +95,8 @@ def _patience_s(settings: Settings) -> dict[Wait, float]:
         Wait.HEAD: settings.head_timeout,
         Wait.IDLE: settings.keepalive_timeout,
         Wait.BODY: math.inf,  # whoever reads it ends it, with an answer
-        Wait.REST: _READER_S,
-        Wait.READ: _READER_S,
+        Wait.REST: READER_S,
+        Wait.READ: READER_S,
     }
 
 

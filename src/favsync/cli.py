@@ -16,10 +16,9 @@ import typer
 from favsync import __version__, logs, settings
 from favsync.app import doors
 from favsync.core.errors import OperatorError, SettingsError
-from favsync.core.record import SUBJECT_LENGTH_MAX
-from favsync.core.text import check_text
 from favsync.http import openapi
 from favsync.http.auth import issue
+from favsync.identity.authenticator import check_subject
 from favsync.serve import serve as run_service
 from favsync.setting_fields import parse_duration_s
 from favsync.settings import Settings
@@ -147,10 +146,8 @@ def token(
         raise SettingsError(f"--ttl: {error}") from None
     if not 0 < ttl_s <= TTL_MAX_S:
         raise SettingsError("--ttl: must be between 1s and 3650d")
-    if not 0 < len(subject) <= SUBJECT_LENGTH_MAX:
-        raise SettingsError(f"the subject must have 1 to {SUBJECT_LENGTH_MAX} characters")
     try:
-        check_text(subject)
+        check_subject(subject)
     except ValueError as error:
         raise SettingsError(f"the subject {error}") from None
     secret = settings.with_jwt_secret(_load(flags, config)).jwt_secret
@@ -175,7 +172,7 @@ def show_config(*, config: _Config = None, **flags: object) -> None:
     """Print the effective settings, secrets masked, and where each that is not a default was said."""
     effective, origins, warnings = settings.load(flags, config)
     for name, value in settings.shown(effective).items():
-        typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name, 'default')}")
+        typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name.partition('[')[0], 'default')}")
     for warning in warnings:
         typer.echo(f"favsync: {warning}", err=True)
 

@@ -30,7 +30,8 @@ async def serve(settings: Settings) -> None:
     """Serves until SIGTERM, SIGINT or SIGHUP, then ends what is under way and returns. Raises OperatorError."""
     settings = dataclasses.replace(settings, max_connections=connections_allowed(settings))
     app = application.create_app(settings)
-    runner, own_runner = Runner(app), Runner(application.create_metrics_app(app))
+    runner = Runner(app)
+    own_runner = Runner(application.create_metrics_app(app)) if settings.metrics_port else None
     stop = asyncio.Event()
     numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # under nohup
@@ -39,15 +40,18 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         await _listen(runner, settings.host, settings.port)
-        if settings.metrics_port:
+        if own_runner and settings.metrics_port:
             await _listen(own_runner, settings.host, settings.metrics_port)
         url = _url(settings.host, runner.addresses[0][1])
         _log.info("listening", url=url, embedded=settings.embedded, max_connections=settings.max_connections)
         await _until_stopped(app, settings, url, stop)
         _log.info("stopping")
     finally:
-        await own_runner.cleanup()
-        await runner.cleanup()
+        try:
+            if own_runner:
+                await own_runner.cleanup()
+        finally:
+            await runner.cleanup()
     _log.info("stopped")
 
 

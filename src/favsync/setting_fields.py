@@ -9,10 +9,12 @@ from marshmallow import fields, validate
 
 from favsync.identity.issuers import SECRET_BYTES_MIN, Network, networks
 
+RATE_MIN, RATE_MAX = 0.001, 1_000_000
 _BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
 _DURATION_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|\*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:]+\])(?::\d{1,5})?|\*")
+_DEFAULT_PORT = re.compile(r"(?<=^http)(://.*):80$|(?<=^https)(://.*):443$")
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|)")
 _SIZE_UNITS = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2}
 
@@ -52,6 +54,8 @@ class Networks(fields.Field[tuple[Network, ...]]):
 class Origins(fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
         found = tuple(filter(None, (word.strip().lower() for word in _joined(value).split(","))))
+        # Browsers leave out the port that goes without saying.
+        found = tuple(_DEFAULT_PORT.sub(r"\1\2", origin) for origin in found)
         for origin in found:
             if not _ORIGIN.fullmatch(origin):
                 raise marshmallow.ValidationError(f"{origin!r} is not an origin such as https://app.example.org, or *")
@@ -61,6 +65,11 @@ class Origins(fields.Field[tuple[str, ...]]):
 def _joined(value: object) -> str:
     """A list of the file's, as the variable would have it."""
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def is_rate(value: float) -> None:
+    if value and not RATE_MIN <= value <= RATE_MAX:
+        raise marshmallow.ValidationError(f"must be 0, or between {RATE_MIN} and {RATE_MAX}")
 
 
 def bounds(low: float, high: float) -> validate.Range:

@@ -26,6 +26,7 @@ from favsync.setting_fields import (
     Size,
     bounds,
     is_database_url,
+    is_rate,
     is_secret,
     text,
 )
@@ -47,7 +48,7 @@ def _setting(field: fields.Field[Any], help_text: str, default: object = None, *
     metadata = {"field": field, "help": help_text, "secret": secret}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +84,19 @@ class Settings:
         fields.Integer(validate=bounds(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
     )
     rate_limit_user: float = _setting(
-        fields.Float(validate=bounds(0, 1_000_000)),
+        fields.Float(validate=is_rate),
         "Requests a second of one user, five times that at once; 0: any",
         1000.0,
     )
     rate_limit_address: float = _setting(
-        fields.Float(validate=bounds(0, 1_000_000)),
+        fields.Float(validate=is_rate),
         "Requests a second from one address, five times that at once; 0: any",
         10_000.0,
+    )
+    rate_limit_failures: float = _setting(
+        fields.Float(validate=is_rate),
+        "Tokens from one address that prove nothing, a second, five times that at once; 0: any",
+        100.0,
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         Networks(), "Addresses or networks, by commas, whose X-Forwarded-For is believed", ()
@@ -171,7 +177,12 @@ def load(
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
     origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in tables}
-    return Settings(**loaded, **tables), origins, warnings
+    settings = Settings(**loaded, **tables)
+    if settings.metrics_port and settings.metrics_port == settings.port:
+        raise SettingsError(
+            f"{origins['metrics_port']}: is the port of everything else; leave it out to have both there"
+        )
+    return settings, origins, warnings
 
 
 def with_jwt_secret(settings: Settings) -> Settings:

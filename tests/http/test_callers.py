@@ -2,14 +2,16 @@
 
 import asyncio
 import ipaddress
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from favsync.http import address
-from favsync.identity.issuers import UserHeader, networks
+from favsync.identity.issuers import UserHeader, networks, read_issuers
 from tests.http.conftest import Client, Serve, bearer, token
+from tests.identity.fake import CLIENT, FakeIssuer
 
 GET = "/getUserFavorites"
 POST = "/postUserFavorites"
@@ -100,7 +102,9 @@ async def test_so_does_an_address_whoever_it_says_it_is(serve: Serve) -> None:
     client = await serve(rate_limit_address=2, trusted_proxies=ELSEWHERE)
     answers = [await client.get(GET, headers={"X-Forwarded-For": f"198.51.100.{number}"}) for number in range(14)]
     assert {answer.status for answer in answers} == {401, 429}
-    assert (await client.get("/healthz")).status == 429
+    assert (await client.get("/")).status == 429
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert (await client.get(path)).status == 200, "who watches over us is not to be shut out by others"
 
 
 async def test_behind_a_trusted_proxy_each_has_its_own(serve: Serve) -> None:
@@ -109,6 +113,21 @@ async def test_behind_a_trusted_proxy_each_has_its_own(serve: Serve) -> None:
         assert (await client.get("/", headers={"X-Forwarded-For": f"198.51.100.{number}"})).status == 200
     statuses = {(await client.get("/", headers={"X-Forwarded-For": "evil, 198.51.100.99"})).status for _ in range(8)}
     assert statuses == {200, 429}
+
+
+async def test_tokens_that_prove_nothing_hold_up_only_others_like_them(serve: Serve, fake: FakeIssuer) -> None:
+    asked = {"url": fake.url("/introspect"), "client_id": CLIENT[0], "client_secret": CLIENT[1]}
+    opaque = read_issuers([{"introspection": asked, "any_audience": True, "namespace": "opaque"}], Path())
+    fake.tokens = {"good": {"active": True, "sub": "ann"}, "later": {"active": True, "sub": "bob"}}
+    client = await serve(issuers=opaque, rate_limit_failures=1)
+    assert (await client.get(GET, headers={"Authorization": "Bearer good"})).status == 200
+    statuses = [(await client.get(GET, headers={"Authorization": f"Bearer bad{n}"})).status for n in range(20)]
+    assert statuses[:5] == [401] * 5
+    assert set(statuses[7:]) == {429}
+    assert fake.asked["/introspect"] <= 8
+    assert (await client.get(GET, headers={"Authorization": "Bearer good"})).status == 200
+    assert (await client.get(GET, headers={"Authorization": "Bearer later"})).status == 429
+    assert (await client.get(GET)).status == 401
 
 
 def test_networks() -> None:

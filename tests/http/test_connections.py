@@ -1,6 +1,8 @@
 """Places for connections: who keeps one, who gives way, and who is waited for."""
 
 import asyncio
+import socket
+import struct
 from typing import cast
 from unittest import mock
 
@@ -12,6 +14,8 @@ from favsync.http.connections import Connections, Wait
 from favsync.http.protocol import READ_PROGRESS_BYTES, Connection
 from favsync.http.server import Runner
 from favsync.settings import Settings
+from favsync.store import records
+from tests.http.conftest import Serve, bearer
 
 PATIENT = dict.fromkeys(Wait, 60.0)
 
@@ -95,3 +99,41 @@ async def test_a_slow_reader_is_waited_for_while_it_goes_on() -> None:
     transport.abort.assert_called_once()
     connection.connection_lost(None)
     await runner.cleanup()
+
+
+async def test_half_a_head_behind_a_request_has_as_little_time_as_one_alone(serve: Serve) -> None:
+    client = await serve(head_timeout=0.5, keepalive_timeout=20)
+    for sent in (b"GET /heal", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /heal"):
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(sent)
+        async with asyncio.timeout(5):
+            answers = await reader.read()
+        writer.close()
+        assert b" 408 " in answers
+
+
+async def test_who_leaves_before_the_answer_is_counted_as_gone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow(_database: object, _user: str, _entity: str, *, after: int = 0) -> records.Listing:
+        await asyncio.sleep(0.3)
+        return records.Listing(after, [])
+
+    monkeypatch.setattr(records, "read", slow)
+    client = await serve()
+    _reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(
+        f"GET /getUserFavorites HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer()['Authorization']}\r\n\r\n".encode()
+    )
+    await writer.drain()
+    await asyncio.sleep(0.1)
+    # Gone, and not only silent: whoever has just nothing more to say still waits for the answer.
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+    await asyncio.sleep(0.5)
+    text = await (await client.get("/metrics")).text()
+    assert 'count{method="GET",route="/getUserFavorites",status="499"} 1.0' in text
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    writer.write(b"hello\r\n\r\n")
+    await reader.read()
+    writer.close()
+    text = await (await client.get("/metrics")).text()
+    assert 'count{method="other",route="none",status="400"} 1.0' in text

@@ -137,7 +137,7 @@ async def test_every_header_is_described(client: Client) -> None:
             (bearer(), {}), ({}, {}), (bad, {}), (bearer(), gone), (bearer(), {"after": "x"}),
             (bearer(**{"If-None-Match": etag}), {}),
             (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}),
-            (bearer(**{"Content-Encoding": "br"}), {}),
+            (bearer(**{"Content-Encoding": "br"}), {}), (bearer(**{"Accept-Encoding": "identity"}), {}),
         ):  # fmt: skip
             response = await client.request(method, url, headers=headers, params=params, json=body)
             described = document["paths"][path][method.lower()]["responses"][str(response.status)]
@@ -241,8 +241,15 @@ async def test_the_documentation_comes_from_here_alone(client: Client) -> None:
             assert link.startswith("/docs/")
             response = await client.get(link)
             assert response.status == 200
-            assert response.headers["Cache-Control"] == "public, max-age=86400"
-            assert len(await response.read()) > 100
+            assert response.headers["Content-Encoding"] == "gzip"
+            assert "Accept-Encoding" in response.headers["Vary"]
+            content = await response.read()
+            assert len(content) > 100
+            plain = await client.get(link, headers={"Accept-Encoding": "gzip;q=0, deflate"})
+            assert "Content-Encoding" not in plain.headers
+            assert await plain.read() == content
+            again = await client.get(link, headers={"If-None-Match": response.headers["ETag"]})
+            assert (again.status, await again.read()) == (304, b"")
     for wrong in ("/docs/offapi.py", "/docs/..%2f__init__.py", "/docs/scalar.js"):
         assert (await client.get(wrong)).status == 404
 

@@ -89,7 +89,7 @@ async def test_who_hangs_up_in_the_middle_is_no_fault_of_ours(client: Client) ->
             await asyncio.sleep(0.1)
             writer.close()
         await asyncio.sleep(0.3)
-    assert [entry["status"] for entry in logs if entry["event"] == "request"] == [400] * 5
+    assert [entry["status"] for entry in logs if entry["event"] == "request"] == [499] * 5
     assert {entry["log_level"] for entry in logs} == {"info"}
 
 
@@ -113,6 +113,7 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxWaitingWritesPerUser": 100,
         "maxRequestsPerSecondPerUser": 1000,
         "maxRequestsPerSecondPerAddress": 10_000,
+        "maxBadTokensPerSecondPerAddress": 100,
         "maxConnections": 10000,
         "maxHeadBytes": 65536,
         "maxHeaderBytes": 32768,
@@ -120,6 +121,8 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "headTimeoutSeconds": 10,
         "bodyTimeoutSeconds": 30,
         "keepAliveSeconds": 75,
+        "answerTimeoutSeconds": 30,
+        "maxBytesHeldForClients": 268435456,
     }
     for link in content["links"].values():
         response = await client.get(link, headers=bearer())

@@ -19,8 +19,8 @@ class RateLimiter:
         self._keys_max = keys_max
         self._free_at_s: OrderedDict[Hashable, float] = OrderedDict()
 
-    def wait_s(self, key: Hashable, now_s: float) -> float:
-        """0.0 where `key` may go on, which is then counted; else in how many seconds it may.
+    def wait_s(self, key: Hashable, now_s: float, *, count: bool = True) -> float:
+        """0.0 where `key` may go on, which is then counted, unless `count` is false; else in how many seconds it may.
 
         >>> limiter = RateLimiter(2, burst_s=1)
         >>> [limiter.wait_s("ann", now_s) for now_s in (10, 10, 10, 10.25, 10.5)]
@@ -30,10 +30,10 @@ class RateLimiter:
             return 0.0
         free_at_s = max(self._free_at_s.get(key, now_s), now_s) + self._interval_s
         wait_s = free_at_s - self._burst_s - now_s
-        if wait_s > 0:
-            return wait_s
-        self._free_at_s[key] = free_at_s
-        self._free_at_s.move_to_end(key)
+        if wait_s <= 0 and count:
+            self._free_at_s[key] = free_at_s
+        if key in self._free_at_s:
+            self._free_at_s.move_to_end(key)
         if len(self._free_at_s) > self._keys_max:
             self._free_at_s.popitem(last=False)
-        return 0.0
+        return max(wait_s, 0.0)

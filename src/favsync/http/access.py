@@ -51,6 +51,8 @@ def middleware(log_key: bytes) -> Middleware:
                 route = resource.canonical if resource else None
                 owner = request.get(_OWNER)
                 duration_s = time.perf_counter() - began
+                if request.transport is None:
+                    status = CLIENT_CLOSED  # whatever was answered, nobody was there to hear it
                 request.app[keys.METRICS].request(request.method, route, status, duration_s)
                 _log.info(
                     "request",
@@ -66,7 +68,7 @@ def middleware(log_key: bytes) -> Middleware:
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Every response says when the server answered, from which a client learns how far its own clock is off."""
-    stamp_headers(response, request.get(_ID, ""), request.app[keys.NOW_US]())
+    stamp_headers(response, request.get(_ID) or uuid.uuid4().hex, request.app[keys.NOW_US]())
 
 
 def stamp_headers(response: web.StreamResponse, request_id: str, now_us: int) -> None:

@@ -39,7 +39,7 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
     body = await _receive(request, max_bytes)
     if body is None:
         raise too_large
-    body = unpack(body, request.headers.get("Content-Encoding", ""), max_bytes=max_bytes)
+    body = unpack(body, ", ".join(request.headers.getall("Content-Encoding", [])), max_bytes=max_bytes)
     if len(body) > max_bytes:
         raise too_large
     return parse_json(body)

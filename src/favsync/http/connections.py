@@ -10,6 +10,7 @@ import structlog
 
 _log = structlog.get_logger(__name__)
 
+READER_S = 30.0  # for a client to go on reading, or to go
 TICK_S = 0.25
 BATCH = 100  # ended in one go; the rest a moment later, so that a flood that expires at once stalls nobody
 BATCH_PAUSE_S = 0.01
@@ -121,7 +122,7 @@ class Connections:
                 connection.expire(wait)
         if (self._evicted or self._refused) and now >= self._report_at:
             _log.warning(
-                "more connections than there may be",
+                "connections were ended to make room",
                 open=len(self._open), limit=self._limit, evicted=self._evicted, refused=self._refused,
             )  # fmt: skip
             self._evicted = self._refused = 0

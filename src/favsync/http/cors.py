@@ -37,7 +37,7 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     origins = request.app[keys.SETTINGS].cors_origins
     if not origins:
         return
-    if ANY not in origins:
+    if ANY not in origins:  # else the answer is the same for all
         known = response.headers.get("Vary")
         response.headers["Vary"] = f"{known}, Origin" if known else "Origin"
     if origin := _allowed(request):
@@ -48,7 +48,7 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
 def _allowed(request: web.Request) -> str | None:
     """What to allow: the request's origin where it is a configured one, or any."""
     origins = request.app[keys.SETTINGS].cors_origins
+    if ANY in origins:
+        return ANY
     origin = request.headers.get("Origin")
-    if origin is None:
-        return None
-    return ANY if ANY in origins else origin if origin in origins else None
+    return origin if origin in origins else None

@@ -7,6 +7,7 @@ from favsync.core.errors import Unavailable
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
 from favsync.http.auth import TOKEN_LENGTH_MAX
+from favsync.http.connections import HELD_BYTES_MAX, READER_S
 from favsync.http.doors import Answer, Door
 from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX
 from favsync.http.respond import json_response
@@ -47,6 +48,7 @@ async def index(request: web.Request) -> web.Response:
                 "maxWaitingWritesPerUser": WAITING_MAX,
                 "maxRequestsPerSecondPerUser": settings.rate_limit_user or None,
                 "maxRequestsPerSecondPerAddress": settings.rate_limit_address or None,
+                "maxBadTokensPerSecondPerAddress": settings.rate_limit_failures or None,
                 "maxConnections": settings.max_connections,
                 "maxHeadBytes": HEAD_BYTES_MAX,
                 "maxHeaderBytes": FIELD_BYTES_MAX,
@@ -54,6 +56,8 @@ async def index(request: web.Request) -> web.Response:
                 "headTimeoutSeconds": settings.head_timeout,
                 "bodyTimeoutSeconds": settings.body_timeout,
                 "keepAliveSeconds": settings.keepalive_timeout,
+                "answerTimeoutSeconds": READER_S,
+                "maxBytesHeldForClients": HELD_BYTES_MAX,
             },
             "links": {
                 "openapi": "/openapi.json",

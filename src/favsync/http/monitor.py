@@ -1,11 +1,11 @@
 """GET /metrics, and what has to be looked at for it from time to time."""
 
 import asyncio
-import contextlib
 import math
 import time
 from collections.abc import AsyncIterator
 
+import structlog
 from aiohttp import web
 
 from favsync.core.errors import Unavailable
@@ -13,6 +13,8 @@ from favsync.http import keys
 from favsync.http.doors import Answer, Door
 from favsync.metrics import CONTENT_TYPE
 from favsync.store import pending
+
+_log = structlog.get_logger(__name__)
 
 LOOK_S = 0.5
 PENDING_S = 10.0
@@ -52,10 +54,15 @@ async def _watch_process(app: web.Application) -> None:
 
 
 async def _watch_pending(app: web.Application) -> None:
+    app[keys.METRICS].pending_age(math.nan)
     await app[keys.DATABASE].opened.wait()
     while True:
         age_s = math.nan
-        with contextlib.suppress(Unavailable):
+        try:
             age_s = await pending.oldest_age_s(app[keys.DATABASE])
+        except Unavailable:
+            pass  # which /readyz tells
+        except Exception:  # noqa: BLE001 -- a gauge that stands still would be taken for true
+            _log.exception("what waits for the feed cannot be looked at")
         app[keys.METRICS].pending_age(age_s)
         await asyncio.sleep(PENDING_S)

@@ -1,7 +1,6 @@
 """The OpenAPI 3.1 document, made from the doors and from the schemas that validate."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +23,7 @@ _ABOUT = (
 # Every response has these.
 _COMMON_HEADERS = ("Sync-Time", "X-Request-ID")
 _LATER = ("Retry-After",)
-_ERROR_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 405: ("Allow",), 429: _LATER, 503: _LATER}
+_ERROR_HEADERS = {401: ("WWW-Authenticate",), 403: ("WWW-Authenticate",), 429: _LATER, 503: _LATER}
 
 
 def _text(description: str, **schema: Any) -> dict[str, Any]:  # noqa: ANN401 -- any JSON schema
@@ -115,7 +114,7 @@ def doors() -> list[Door]:
 
 
 def _operation(door: Door) -> dict[str, Any]:
-    responses = {str(status): _response(status, answer) for status, answer in door.answers.items()}
+    responses = {str(status): _response(answer) for status, answer in door.answers.items()}
     for status, kinds in _errors(door).items():
         responses.setdefault(str(status), _error(status, kinds))
     operation: dict[str, Any] = {
@@ -150,11 +149,9 @@ def _errors(door: Door) -> dict[int, list[str]]:
     return found
 
 
-def _response(status: int, answer: Answer) -> dict[str, Any]:
+def _response(answer: Answer) -> dict[str, Any]:
     described: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
-    if status >= HTTPStatus.BAD_REQUEST and answer.schema is problems.SCHEMA:
-        described["content"] = {problems.CONTENT_TYPE: {"schema": "Problem"}}
-    elif answer.schema is not None:
+    if answer.schema is not None:
         described["content"] = {answer.content_type: {"schema": answer.schema}}
     elif answer.content_type != JSON:
         described["content"] = {answer.content_type: {"schema": {"type": "string"}}}
@@ -190,7 +187,7 @@ def _options(path: str) -> dict[str, Any]:
         "summary": "What this path allows",
         "tags": ["service"],
         "responses": {
-            "204": _response(204, allowed),
+            "204": _response(allowed),
             **{str(status): _error(status, [problem.title]) for status, problem in _OPTIONS_ERRORS.items()},
         },
         "security": [],

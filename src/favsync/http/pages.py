@@ -1,6 +1,8 @@
 """For people: what each problem means, and the documentation, from files that are here."""
 
 import functools
+import gzip
+import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -8,12 +10,14 @@ from aiohttp import web
 
 from favsync.http import problems
 from favsync.http.doors import Answer, Door
+from favsync.http.headers import accepts_gzip, none_match
 
 _HTML = "text/html"
 # Swagger UI styles its elements in place; nothing else comes from anywhere but here.
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 _SAFE = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
-_DAY = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+_REVALIDATED = {"Cache-Control": "public, no-cache", "Vary": "Accept-Encoding"}
+_FILE_HEADERS = [*_SAFE, *_REVALIDATED, "ETag"]
 
 _DOCS = """<!doctype html>
 <html lang="en">
@@ -38,11 +42,10 @@ _TYPES = {"swagger_bundle.js": "text/javascript", "swagger_style.css": "text/css
 
 async def problem(request: web.Request) -> web.Response:
     """The page that a problem's `type` leads to."""
-    name = request.match_info["name"]
-    for one in problems.everything():
-        if one.name == name:
-            return web.Response(text=problems.page(one), content_type=_HTML, headers=_SAFE)
-    raise web.HTTPNotFound
+    one = problems.ALL.get(request.match_info["name"])
+    if one is None:
+        raise web.HTTPNotFound
+    return web.Response(text=problems.page(one), content_type=_HTML, headers=_SAFE)
 
 
 async def docs(_request: web.Request) -> web.Response:
@@ -51,19 +54,28 @@ async def docs(_request: web.Request) -> web.Response:
 
 async def docs_file(request: web.Request) -> web.Response:
     name = request.path.rpartition("/")[2]
-    response = web.Response(text=_text(name), content_type=_TYPES[name], headers=_SAFE | _DAY)
-    response.enable_compression()
-    return response
+    plain, packed, etag = _file(name)
+    headers = _SAFE | _REVALIDATED | {"ETag": etag}
+    if none_match(request.headers, etag):
+        return web.Response(status=304, headers=headers)
+    if accepts_gzip(request.headers):
+        plain = packed
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=plain, headers=headers | {"Content-Type": f"{_TYPES[name]}; charset=utf-8"})
 
 
 @functools.cache
-def _text(name: str) -> str:
-    if name == "start.js":
-        return _START
+def _file(name: str) -> tuple[bytes, bytes, str]:
+    """A file as it is, packed once for everybody, and its tag."""
+    plain = _START.encode() if name == "start.js" else (_package() / name).read_bytes()
+    return plain, gzip.compress(plain), f'W/"{hashlib.sha256(plain).hexdigest()[:32]}"'
+
+
+def _package() -> Path:
     spec = importlib.util.find_spec("offapi")  # not imported: that would read nine megabytes
     if spec is None or spec.origin is None:
         raise FileNotFoundError("offapi is not installed")
-    return (Path(spec.origin).parent / name).read_text(encoding="utf-8")
+    return Path(spec.origin).parent
 
 
 def doors() -> list[Door]:
@@ -71,15 +83,17 @@ def doors() -> list[Door]:
     return [
         Door(
             method="GET", path="/problems/{name}", handler=problem, public=True, summary="What a problem means",
-            choices=[one.name for one in problems.everything()], answers=page,
+            choices=list(problems.ALL), answers=page,
         ),
         Door(method="GET", path="/docs", handler=docs, public=True, summary="A page to try things on", answers=page),
         *(
             Door(
                 method="GET", path=f"/docs/{name}", handler=docs_file, public=True, summary="What that page is made of",
                 answers={
-                    200: Answer(description="A file", content_type=content_type, headers=[*_SAFE, *_DAY])
+                    200: Answer(description="A file", content_type=content_type, headers=_FILE_HEADERS),
+                    304: Answer(description="Nothing changed", headers=_FILE_HEADERS),
                 },
+                parameters=["If-None-Match"],
             )
             for name, content_type in _TYPES.items()
         ),

@@ -1,7 +1,6 @@
 """Errors on the wire: RFC 9457, from one table of exception to status, and the page that each `type` leads to."""
 
 import html
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -112,6 +111,10 @@ PLAIN = {
 }
 
 
+# All problems there are, by name, in the order of their statuses.
+ALL = {problem.name: problem for problem in sorted({*TABLE.values(), *PLAIN.values()})}
+
+
 def response_to(error: errors.FavsyncError) -> web.Response:
     """The problem document of one of our errors; KeyError for one that has no row, which a test rules out."""
     extra: dict[str, Any] = {}
@@ -163,15 +166,10 @@ def plain(status: int) -> web.Response:
     return _response(kind._replace(status=status), {"detail": kind.advice}, {})
 
 
-def everything() -> Sequence[Problem]:
-    """All problems there are, by status."""
-    return sorted({*TABLE.values(), *PLAIN.values()})
-
-
 def page(problem: Problem) -> str:
     """What a person reads who follows a `type`: HTML."""
     title, advice = html.escape(problem.title), html.escape(problem.advice)
-    rows = "".join(f'<li><a href="/problems/{other.name}">{other.status} {other.name}</a>' for other in everything())
+    rows = "".join(f'<li><a href="/problems/{other.name}">{other.status} {other.name}</a>' for other in ALL.values())
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width"><body>'

@@ -25,7 +25,7 @@ FIELD_BYTES_MAX = 32 * 1024  # so that a token that is too long gets our answer,
 FRAMING_BYTES_MAX = 256 * 1024  # of a chunked body, beyond its own size; a read may bring as much before it is parsed
 READ_PROGRESS_BYTES = 128 * 1024  # who takes less of its answer within the time for it, does not take it
 UNTOLD_LINGER_S = 1.0  # for a body that its client does not send unless it is told to
-QUEUE_MAX = 2  # requests that wait behind the one that is answered
+QUEUE_MAX = 2  # requests behind the one that is answered, at which no more is read; one read may have brought others
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -38,6 +38,7 @@ class Connection(web.RequestHandler):
         "_connections",
         "_half_closed",
         "_head_bytes",
+        "_metrics",
         "_newest",
         "_now_us",
         "_own",
@@ -51,6 +52,7 @@ class Connection(web.RequestHandler):
         super().__init__(manager, **options)
         self._max_msg_queue_size, self._msg_queue_resume_size = QUEUE_MAX, QUEUE_MAX - 1
         self._connections = app[keys.CONNECTIONS]
+        self._metrics = app[keys.METRICS]
         self._now_us = app[keys.NOW_US]
         self._own: asyncio.Transport  # aiohttp forgets its own while the last bytes are still on their way
         self._newest: tuple[Any, StreamReader] = (None, EMPTY_PAYLOAD)  # the latest head, and its body
@@ -93,6 +95,8 @@ class Connection(web.RequestHandler):
         super().data_received(data)
         if len(self._messages) > queued:
             self._begin(queued, in_body=in_body, head_bytes_max=self._head_bytes + len(data) if data else None)
+            if self._newest[1] is EMPTY_PAYLOAD and (end := data.rfind(b"\r\n\r\n")) >= 0:
+                self._head_bytes = len(data) - end - 4  # another head has begun behind this request
         elif in_body:
             self._body_bytes += len(data)
             message, body = self._newest
@@ -175,7 +179,7 @@ class Connection(web.RequestHandler):
             response, lost = await super()._handle_request(request, start_time, request_handler)
             if response.keep_alive and not lost:
                 if request.content.is_eof():
-                    wait = Wait.IDLE
+                    wait = Wait.HEAD if self._head_bytes else Wait.IDLE
                 else:  # aiohttp reads on for a while
                     request.content.on_eof(lambda: self._connections.wait(self, Wait.IDLE))
             return response, lost
@@ -214,6 +218,7 @@ class Connection(web.RequestHandler):
         request_id = uuid.uuid4().hex
         kind = type(exc).__name__ if exc else None
         _log.info("request", method=None, route=None, status=int(status), error=kind, request_id=request_id)
+        self._metrics.request("other", None, int(status), 0.0)
         response = problems.plain(status)
         access.stamp_headers(response, request_id, self._now_us())
         response.force_close()

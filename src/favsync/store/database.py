@@ -51,6 +51,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
         self._epoch: epoch.Epoch | None = None
         self._warned = False
+        self._pinging: asyncio.Task[str | None] | None = None
         self.opened = asyncio.Event()
         self.obstacle: str | None = "the database has not answered yet"
 
@@ -99,9 +100,14 @@ class Database:
                 self._pool.terminate()
 
     async def ping(self) -> str | None:
-        """None when the database answers, else what stands in the way."""
+        """None when the database answers, else what stands in the way. It is asked once for all who ask at once."""
         if self.obstacle:
             return self.obstacle
+        if self._pinging is None or self._pinging.done():
+            self._pinging = asyncio.create_task(self._ping())
+        return await asyncio.shield(self._pinging)
+
+    async def _ping(self) -> str | None:
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await self.fetch(_PING)
