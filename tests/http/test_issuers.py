@@ -253,7 +253,7 @@ async def test_an_outage_of_the_keys(
         began = time.monotonic()
         assert await get(client, signed(RSA_KEY, header={"kid": "rsa"}, sub=f"user {number}")) == 200
         slowest_s = max(slowest_s, time.monotonic() - began)
-    assert slowest_s < 1.0
+    assert slowest_s < 2.5, "as long as the issuer is waited for"
     assert await unknown == 503
     assert await get(client, token()) == 200
 
