@@ -4,10 +4,12 @@
     TOKEN=... python device.py URL FOLDER USER sync
               python device.py URL FOLDER USER list
 
-USER is whom TOKEN was given to: each person has a database of their own in FOLDER. To try a clock that is wrong, set
+USER is the account that TOKEN speaks for, by a name that stays and that no other account at URL has: with the issuer or
+tenant in it, where there are several. Each has a database of its own in FOLDER. To try a clock that is wrong, set
 CLOCK_ERROR_MS. docs/client.md says why each step is as it is.
 """
 
+import base64
 import hashlib
 import http.client
 import json
@@ -18,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,13 +28,15 @@ from urllib.parse import urlsplit
 
 OK, UNAUTHORIZED, AGAIN = 200, 401, (429, 500, 502, 503, 504)
 ATTEMPTS, OFFERS_MAX, TIMEOUT_S, WAIT_MAX_S = 6, 2, 30, 60
-BATCH, ITEM_MAX = 100, 255  # the first: where GET / does not tell
+BATCH, BATCH_END, ITEM_MAX = 100, 2**31, 255  # the first: where GET / does not tell
+MEASURE_MAX_MS, NOISE_MS = 10_000, 1000
 EPOCH, US = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS known (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER);
 CREATE TABLE IF NOT EXISTS queue (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER, offset_ms INTEGER);
 CREATE TABLE IF NOT EXISTS refused (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER, why TEXT);
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, cursor TEXT, etag TEXT, offset_ms INTEGER, batch INTEGER);
+CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, cursor TEXT, etag TEXT, offset_ms INTEGER, batch INTEGER,
+  account TEXT);
 INSERT OR IGNORE INTO state (id) VALUES (1);
 CREATE VIEW IF NOT EXISTS shown AS SELECT item, at_us, deleted FROM queue
   UNION ALL SELECT item, at_us, deleted FROM known WHERE item NOT IN (SELECT item FROM queue);
@@ -67,9 +71,11 @@ class Answer(NamedTuple):
 
 class Device:
     def __init__(self, url: str, folder: Path, user: str, token: str, clock_error_ms: int = 0) -> None:
+        """`user`: the account, by a name that stays and that no other issuer's or tenant's account has."""
         self._url, self._token, self._clock_error_ms = urlsplit(url), token, clock_error_ms
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / (hashlib.sha256(user.encode()).hexdigest() + ".db")
+        path = folder / (hashlib.sha256(f"{url.rstrip('/')}\n{user}".encode()).hexdigest() + ".db")
+        path.touch(mode=0o600)  # SQLite gives its journal the same
         self._db = sqlite3.connect(path, isolation_level=None, timeout=TIMEOUT_S)
         self._db.executescript(SCHEMA)
 
@@ -96,22 +102,30 @@ class Device:
 
     def sync(self) -> None:
         """One round: sends what is queued, takes what changed elsewhere. After Failed, call it again later."""
+        self._check_account()
         size = self._row("SELECT batch FROM state")[0] or self._greet()
+        [reading] = self._row("SELECT offset_ms IS NULL FROM state")  # what tells no time is read first
         offered, begun_again = Counter[str](), False
         while True:
-            rows = self._next(size, offered)
+            rows = [] if reading else self._next(size, offered)
             after, etag = self._row("SELECT cursor, etag FROM state")
             answer = self._exchange(rows, after, etag)
             match answer.status, answer.content:
-                case 200, list():  # each of `rows` was settled
+                case 200, list():
                     self._merge(answer, after, rows)
-                    if not self._next(size, offered):
+                    left = self._next(size, offered)
+                    if not left:
                         return
-                case 200, {"receipts": [*receipts]}:
-                    self._read_receipts(rows, receipts)
+                    unsettled = [row.item for row in rows if row in left]
+                    offered.update(unsettled)
+                    reading = bool(unsettled)
+                case 200, {"receipts": [*receipts]} if rows:
+                    self._read_receipts(after, rows, receipts)
                     offered.update(row.item for row in rows)
                 case 304, _:
-                    return
+                    reading = False
+                    if not self._next(size, offered):
+                        return
                 case 410, _ if after and not begun_again:
                     self._begin_again()
                     begun_again = True
@@ -123,12 +137,26 @@ class Device:
                 case _:
                     raise Failed(reason(answer))
 
+    def _check_account(self) -> None:
+        """Failed, where this database is another's: what is in it must not be sent with this token."""
+        account = account_of(self._token)
+        if account is None:
+            return
+        with self._transaction():
+            self._db.execute("UPDATE state SET account = ? WHERE account IS NULL", [json.dumps(account)])
+            [made_for] = self._row("SELECT account FROM state")
+        if json.loads(made_for) != account:
+            raise Failed("the token is another account's than this database: nothing was sent")
+
     def _greet(self) -> int:
-        """What one request may hold; and, before anything was sent, how far the clock is off."""
-        answer = self._ask("GET", "/", {})
-        batch = int(answer.content["limits"]["maxBatch"]) if answer.status == OK else BATCH
-        self._db.execute("UPDATE state SET batch = ?", [batch])
-        return batch
+        """What one request may hold; and, before anything was sent, how far the clock is off. Some do not say."""
+        with suppress(OSError, http.client.HTTPException):
+            answer = self._request("GET", "/", {}, None)
+            match answer.status, answer.content:
+                case 200, {"limits": {"maxBatch": int(batch)}} if 0 < batch < BATCH_END:
+                    self._db.execute("UPDATE state SET batch = ?", [batch])
+                    return batch
+        return BATCH
 
     def _next(self, size: int, offered: Counter[str]) -> list[Queued]:
         """A batch, all with one offset, by the header of the request; no item more than OFFERS_MAX times a round."""
@@ -140,26 +168,38 @@ class Device:
     def _merge(self, answer: Answer, after: str | None, sent: list[Queued]) -> None:
         """What came, what was settled, and the cursor: together, or not at all."""
         cursor, etag = answer.headers["Sync-Cursor"], answer.headers["ETag"]
+        settled = sent if cursor else []  # without a cursor, only what the list has
         with self._transaction():
-            self._db.executemany(MERGE, [version(one) for one in answer.content] + [row[:3] for row in sent])
+            if not self._stands(after):
+                return
+            self._db.executemany(MERGE, [version(one) for one in answer.content] + [row[:3] for row in settled])
             self._db.execute(SETTLE)
-            # A tag is of one URL, and with it of one `after`.
-            new = (cursor, etag if cursor == after else None, after)
-            self._db.execute("UPDATE state SET cursor = ?, etag = ? WHERE cursor IS ?", new)
+            # A tag is of one URL: of a GET, with its `after`.
+            tag = etag if cursor == after and not sent else None
+            self._db.execute("UPDATE state SET cursor = ?, etag = ?", [cursor, tag])
 
-    def _read_receipts(self, rows: list[Queued], receipts: list[Any]) -> None:
+    def _stands(self, after: str | None) -> bool:
+        """Whether the cursor is still the one that was sent. If not, another round was here: what came may be old."""
+        [cursor] = self._row("SELECT cursor FROM state")
+        return bool(cursor == after)
+
+    def _read_receipts(self, after: str | None, rows: list[Queued], receipts: list[Any]) -> None:
+        if len(receipts) != len(rows):
+            raise Failed("the service answered more or fewer receipts than there were records")
         with self._transaction():
+            if not self._stands(after):
+                return
             [offset_ms] = self._row("SELECT coalesce(offset_ms, 0) FROM state")
             now_us = (self._now_ms() + offset_ms) * 1000
             for row, receipt in zip(rows, receipts, strict=True):
-                match receipt["outcome"]:
-                    case "applied" | "duplicate" | "superseded":
+                match receipt:
+                    case {"outcome": "applied" | "duplicate" | "superseded"}:
                         self._db.executemany(MERGE, [version(receipt), row[:3]])
-                    case "future":  # nothing was stored of it, so it may become another version
+                    case {"outcome": "future"}:  # nothing was stored of it, so it may become another version
                         at_us = min(row.at_us + (offset_ms - row.offset_ms) * 1000, now_us)
                         self._db.execute(RESTAMP, [at_us, offset_ms, *row[:3]])
-                    case "limit" | "invalid":
-                        self._park(row, receipt["detail"])
+                    case {"outcome": "limit" | "invalid" as outcome}:
+                        self._park(row, receipt.get("detail") or outcome)
             self._db.execute(SETTLE)
 
     def _park(self, row: Queued, why: str) -> None:
@@ -210,7 +250,7 @@ class Device:
     def _request(self, method: str, path: str, headers: dict[str, str], body: str | None) -> Answer:
         kind = http.client.HTTPSConnection if self._url.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._url.netloc, timeout=TIMEOUT_S)
-        began_ms = self._now_ms()
+        began_ms, began_s = self._now_ms(), time.monotonic()
         try:
             # A redirect is not followed: the token is for this host.
             headers = headers | {"Authorization": f"Bearer {self._token}"}
@@ -219,21 +259,21 @@ class Device:
             raw = response.read()
         finally:
             connection.close()
-        self._set_clock(response.headers.get("Sync-Time"), began_ms)
+        self._set_clock(response.headers.get("Sync-Time"), began_ms, round((time.monotonic() - began_s) * 1000))
         try:
             return Answer(response.status, response.headers, json.loads(raw))
         except ValueError:
             return Answer(response.status, response.headers, None)
 
-    def _set_clock(self, sync_time: str | None, began_ms: int) -> None:
+    def _set_clock(self, sync_time: str | None, began_ms: int, took_ms: int) -> None:
         """Learns the offset, where what is measured differs by more than the measure's own error."""
-        if sync_time is None:
-            return
         ended_ms = self._now_ms()
+        if sync_time is None or took_ms > MEASURE_MAX_MS or abs(ended_ms - began_ms - took_ms) > NOISE_MS:
+            return  # too slow to tell; or the clock was set meanwhile, or the device slept
         measured_ms = us_of(sync_time) // 1000 - (began_ms + ended_ms) // 2
         with self._transaction():
             [offset_ms] = self._row("SELECT offset_ms FROM state")
-            if offset_ms is None or abs(measured_ms - offset_ms) > max(1000, ended_ms - began_ms):
+            if offset_ms is None or abs(measured_ms - offset_ms) > max(NOISE_MS, took_ms):
                 self._db.execute("UPDATE state SET offset_ms = ?", [measured_ms])
             if offset_ms is None:  # tapped before the first answer, and never sent
                 unset = "UPDATE queue SET at_us = at_us + ? * 1000, offset_ms = ? WHERE offset_ms IS NULL"
@@ -252,8 +292,24 @@ class Device:
             yield
 
 
+def account_of(token: str) -> list[Any] | None:
+    """Whom a JWT speaks for, by its own unverified word: `iss` and `sub`. None of a token that tells neither."""
+    try:
+        _, payload, _ = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
+        account = [claims.get("iss"), claims.get("sub")]
+    except (ValueError, AttributeError):
+        return None
+    return account if any(account) else None
+
+
 def us_of(text: str) -> int:
-    return (datetime.fromisoformat(text) - EPOCH) // US
+    """Of a date as the protocol has it: in GMT where it names no zone. Failed, where it is none."""
+    try:
+        at = datetime.fromisoformat(text.upper())
+    except ValueError:
+        raise Failed(f"the service answered a date that is none: {text}") from None
+    return (at.replace(tzinfo=at.tzinfo or UTC) - EPOCH) // US
 
 
 def text_of(at_us: int) -> str:
@@ -266,8 +322,11 @@ def record(item: str, at_us: int, deleted: int) -> dict[str, str]:
     return {"item": item, "actionDate": text_of(at_us), "action": "DELETE" if deleted else "ADD"}
 
 
-def version(one: dict[str, str]) -> tuple[str, int, int]:
-    return one["item"], us_of(one["actionDate"]), int(one["action"] == "DELETE")
+def version(one: Any) -> tuple[str, int, int]:
+    match one:
+        case {"item": str(item), "actionDate": str(date), "action": "ADD" | "DELETE" as action}:
+            return item, us_of(date), int(action == "DELETE")
+    raise Failed("the service answered something else than a record")
 
 
 def reason(answer: Answer) -> str:

@@ -4,11 +4,12 @@
 //     TOKEN=... node device.ts URL FOLDER USER sync
 //               node device.ts URL FOLDER USER list
 //
-// USER is whom TOKEN was given to: each person has a database of their own in FOLDER. To try a clock that is wrong, set
+// USER is the account that TOKEN speaks for, by a name that stays and that no other account at URL has: with the issuer or
+// tenant in it, where there are several. Each has a database of its own in FOLDER. To try a clock that is wrong, set
 // CLOCK_ERROR_MS. docs/client.md says why each step is as it is. Node 24 runs it as it is, and reads device.py's files.
 
 import { createHash } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -22,11 +23,14 @@ type Answer = { status: number; headers: Headers; content: any }; // content: un
 const AGAIN = [429, 500, 502, 503, 504];
 const ATTEMPTS = 6, OFFERS_MAX = 2, TIMEOUT_MS = 30_000, WAIT_MAX_MS = 60_000;
 const BATCH = 100, ITEM_MAX = 255; // the first: where GET / does not tell
+const MEASURE_MAX_MS = 10_000, NOISE_MS = 1000;
+const DATE = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)?$/i;
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS known (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER);
 CREATE TABLE IF NOT EXISTS queue (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER, offset_ms INTEGER);
 CREATE TABLE IF NOT EXISTS refused (item TEXT PRIMARY KEY, at_us INTEGER, deleted INTEGER, why TEXT);
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, cursor TEXT, etag TEXT, offset_ms INTEGER, batch INTEGER);
+CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY, cursor TEXT, etag TEXT, offset_ms INTEGER, batch INTEGER,
+  account TEXT);
 INSERT OR IGNORE INTO state (id) VALUES (1);
 CREATE VIEW IF NOT EXISTS shown AS SELECT item, at_us, deleted FROM queue
   UNION ALL SELECT item, at_us, deleted FROM known WHERE item NOT IN (SELECT item FROM queue);
@@ -52,11 +56,13 @@ export class Device {
   readonly #clockErrorMs: number;
   readonly #db: DatabaseSync;
 
+  // `user`: the account, by a name that stays and that no other issuer's or tenant's account has.
   constructor(url: string, folder: string, user: string, token: string, clockErrorMs = 0) {
     mkdirSync(folder, { mode: 0o700, recursive: true });
     [this.#url, this.#token, this.#clockErrorMs] = [url.replace(/\/+$/, ""), token, clockErrorMs];
-    const name = createHash("sha256").update(user).digest("hex") + ".db";
-    this.#db = new DatabaseSync(join(folder, name), { timeout: TIMEOUT_MS });
+    const path = join(folder, createHash("sha256").update(`${this.#url}\n${user}`).digest("hex") + ".db");
+    closeSync(openSync(path, "a", 0o600)); // SQLite gives its journal the same
+    this.#db = new DatabaseSync(path, { timeout: TIMEOUT_MS });
     this.#db.exec(SCHEMA);
   }
 
@@ -88,22 +94,29 @@ export class Device {
 
   // One round: sends what is queued, takes what changed elsewhere. After Failed, call it again later.
   async sync(): Promise<void> {
+    this.#checkAccount();
     let size: number = this.#row("SELECT batch FROM state").batch ?? (await this.#greet());
+    let reading: boolean = this.#row("SELECT offset_ms FROM state").offset_ms === null; // what tells no time is read first
     const offered = new Map<string, number>();
     let begunAgain = false;
     for (;;) {
-      const rows = this.#next(size, offered);
+      const rows = reading ? [] : this.#next(size, offered);
       const { cursor: after, etag } = this.#row("SELECT cursor, etag FROM state");
       const answer = await this.#exchange(rows, after, etag);
       const { status, content } = answer;
       if (status === 200 && Array.isArray(content)) {
-        this.#merge(answer, after, rows); // each of `rows` was settled
-        if (this.#next(size, offered).length === 0) return;
-      } else if (status === 200 && Array.isArray(content?.receipts)) {
-        this.#readReceipts(rows, content.receipts);
-        for (const { item } of rows) offered.set(item, (offered.get(item) ?? 0) + 1);
+        this.#merge(answer, after, rows);
+        const left = this.#next(size, offered);
+        if (left.length === 0) return;
+        const unsettled = rows.filter((row) => left.some((one) => String(key(one)) === String(key(row))));
+        count(offered, unsettled);
+        reading = unsettled.length > 0;
+      } else if (status === 200 && rows.length > 0 && Array.isArray(content?.receipts)) {
+        this.#readReceipts(after, rows, content.receipts);
+        count(offered, rows);
       } else if (status === 304) {
-        return;
+        reading = false;
+        if (this.#next(size, offered).length === 0) return;
       } else if (status === 410 && after !== null && !begunAgain) {
         this.#beginAgain();
         begunAgain = true;
@@ -118,10 +131,23 @@ export class Device {
     }
   }
 
-  // What one request may hold; and, before anything was sent, how far the clock is off.
+  // Failed, where this database is another's: what is in it must not be sent with this token.
+  #checkAccount(): void {
+    const account = accountOf(this.#token);
+    if (account === null) return;
+    const madeFor = this.#transaction(() => {
+      this.#run("UPDATE state SET account = ? WHERE account IS NULL", JSON.stringify(account));
+      return this.#row("SELECT account FROM state").account;
+    });
+    if (JSON.stringify(JSON.parse(madeFor)) !== JSON.stringify(account))
+      throw new Failed("the token is another account's than this database: nothing was sent");
+  }
+
+  // What one request may hold; and, before anything was sent, how far the clock is off. Some do not say.
   async #greet(): Promise<number> {
-    const { status, content } = await this.#ask("GET", "/", {});
-    const batch: number = status === 200 ? content.limits.maxBatch : BATCH;
+    const answer = await this.#request("GET", "/", {});
+    const batch = answer?.status === 200 ? answer.content?.limits?.maxBatch : null;
+    if (!Number.isSafeInteger(batch) || batch <= 0) return BATCH;
     this.#run("UPDATE state SET batch = ?", batch);
     return batch;
   }
@@ -137,22 +163,31 @@ export class Device {
   // What came, what was settled, and the cursor: together, or not at all.
   #merge(answer: Answer, after: string | null, sent: Queued[]): void {
     const [cursor, etag] = [answer.headers.get("Sync-Cursor"), answer.headers.get("ETag")];
+    const settled = cursor === null ? [] : sent; // without a cursor, only what the list has
     this.#transaction(() => {
-      for (const one of [...answer.content.map(version), ...sent]) this.#learn(one);
+      if (!this.#stands(after)) return;
+      for (const one of [...answer.content.map(version), ...settled]) this.#learn(one);
       this.#run(SETTLE);
-      // A tag is of one URL, and with it of one `after`.
-      const tag = cursor === after ? etag : null;
-      this.#run("UPDATE state SET cursor = ?, etag = ? WHERE cursor IS ?", cursor, tag, after);
+      // A tag is of one URL: of a GET, with its `after`.
+      const tag = cursor === after && sent.length === 0 ? etag : null;
+      this.#run("UPDATE state SET cursor = ?, etag = ?", cursor, tag);
     });
   }
 
-  #readReceipts(rows: Queued[], receipts: Receipt[]): void {
+  // Whether the cursor is still the one that was sent. If not, another round was here: what came may be old.
+  #stands(after: string | null): boolean {
+    return this.#row("SELECT cursor FROM state").cursor === after;
+  }
+
+  #readReceipts(after: string | null, rows: Queued[], receipts: Receipt[]): void {
     this.#transaction(() => {
+      if (!this.#stands(after)) return;
       const offset_ms: number = this.#row("SELECT offset_ms FROM state").offset_ms ?? 0;
       const now_us = (this.#nowMs() + offset_ms) * 1000;
       for (const [index, row] of rows.entries()) {
         const receipt = receipts[index];
-        if (receipt === undefined) throw new Failed("the service answered fewer receipts than there were records");
+        if (!receipt || receipts.length !== rows.length)
+          throw new Failed("the service answered more or fewer receipts than there were records");
         if (["applied", "duplicate", "superseded"].includes(receipt.outcome)) {
           this.#learn(version(receipt));
           this.#learn(row);
@@ -160,7 +195,7 @@ export class Device {
           const at_us = Math.min(row.at_us + (offset_ms - row.offset_ms) * 1000, now_us);
           this.#run(RESTAMP, at_us, offset_ms, ...key(row));
         } else if (receipt.outcome === "limit" || receipt.outcome === "invalid") {
-          this.#park(row, receipt.detail ?? receipt.outcome);
+          this.#park(row, receipt.detail || receipt.outcome);
         }
       }
       this.#run(SETTLE);
@@ -217,7 +252,7 @@ export class Device {
   }
 
   async #request(method: string, path: string, headers: Record<string, string>, body?: string): Promise<Answer | null> {
-    const beganMs = this.#nowMs();
+    const [beganMs, began] = [this.#nowMs(), performance.now()];
     let response: Response, text: string;
     try {
       response = await fetch(this.#url + path, {
@@ -231,18 +266,19 @@ export class Device {
     } catch {
       return null;
     }
-    this.#setClock(response.headers.get("Sync-Time"), beganMs);
+    this.#setClock(response.headers.get("Sync-Time"), beganMs, Math.round(performance.now() - began));
     return { status: response.status, headers: response.headers, content: parsed(text) };
   }
 
   // Learns the offset, where what is measured differs by more than the measure's own error.
-  #setClock(syncTime: string | null, beganMs: number): void {
-    if (syncTime === null) return;
+  #setClock(syncTime: string | null, beganMs: number, tookMs: number): void {
     const endedMs = this.#nowMs();
+    if (syncTime === null || tookMs > MEASURE_MAX_MS || Math.abs(endedMs - beganMs - tookMs) > NOISE_MS)
+      return; // too slow to tell; or the clock was set meanwhile, or the device slept
     const measuredMs = Math.floor(usOf(syncTime) / 1000) - Math.floor((beganMs + endedMs) / 2);
     this.#transaction(() => {
       const { offset_ms } = this.#row("SELECT offset_ms FROM state");
-      if (offset_ms === null || Math.abs(measuredMs - offset_ms) > Math.max(1000, endedMs - beganMs))
+      if (offset_ms === null || Math.abs(measuredMs - offset_ms) > Math.max(NOISE_MS, tookMs))
         this.#run("UPDATE state SET offset_ms = ?", measuredMs);
       if (offset_ms === null) this.#run(SET_OFFSET, measuredMs, measuredMs);
     });
@@ -282,10 +318,23 @@ function key({ item, at_us, deleted }: Item): [string, number, number] {
   return [item, at_us, deleted];
 }
 
-// Date knows milliseconds; the service may answer with microseconds.
+function count(offered: Map<string, number>, rows: Item[]): void {
+  for (const { item } of rows) offered.set(item, (offered.get(item) ?? 0) + 1);
+}
+
+// Whom a JWT speaks for, by its own unverified word: `iss` and `sub`. Null of a token that tells neither.
+function accountOf(token: string): unknown[] | null {
+  const parts = token.split(".");
+  const claims: any = parts.length === 3 ? parsed(Buffer.from(parts[1] ?? "", "base64url").toString()) : null;
+  return claims?.iss || claims?.sub ? [claims.iss ?? null, claims.sub ?? null] : null;
+}
+
+// Of a date as the protocol has it: in GMT where it names no zone. Date knows milliseconds, the service microseconds.
 function usOf(text: string): number {
-  const finer = /\.\d{3}(\d{3})/.exec(text)?.[1] ?? "0";
-  return Date.parse(text) * 1000 + Number(finer);
+  const [, day, time, fraction = "", zone = "Z"] = DATE.exec(text) ?? [];
+  const us = Date.parse(`${day}T${time}${zone.toUpperCase()}`) * 1000 + Number(fraction.slice(0, 6).padEnd(6, "0"));
+  if (Number.isNaN(us)) throw new Failed(`the service answered a date that is none: ${text}`);
+  return us;
 }
 
 // In GMT, with as many decimals as it needs: three or six.

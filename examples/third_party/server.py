@@ -87,6 +87,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with self._answers_refusals():
             self._only("/getUserFavorites")
+            if self.headers.defects or "Transfer-Encoding" in self.headers or set(self._lengths()) - {"0"}:
+                raise Refused(HTTPStatus.BAD_REQUEST, "A GET has no body.")  # unread, it would be the next request
             self._answer_records(self._user())
 
     do_HEAD = do_GET  # noqa: N815 -- the name that http.server calls
@@ -109,10 +111,13 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.UNAUTHORIZED, "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"})
         return user
 
+    def _lengths(self) -> list[str]:
+        return self.headers.get_all("Content-Length", [])
+
     def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or "Transfer-Encoding" in self.headers:
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "The body needs a Content-Length.")
+        length, *more = self._lengths() or [""]
+        if more or not length.isdecimal() or "Transfer-Encoding" in self.headers:
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "The body needs a Content-Length, and one.")
         if int(length) > BODY_MAX:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body may have {BODY_MAX} bytes.")
         kind = self.headers.get("Content-Type", "application/json").split(";")[0].strip().lower()

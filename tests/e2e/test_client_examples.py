@@ -329,10 +329,11 @@ def test_a_service_that_asks_for_an_hour_is_left_alone(
 ) -> None:
     user, phone = f"hour-{language}", Phone(language, proxy.url, tmp_path)
     phone.run(user, token(user), "tap", "a", "ADD")
-    proxy.fault = once("closed")
+    proxy.fault = lambda: "closed"
     status, _, complaint = phone.attempt(user, token(user), "sync")
     assert (status, complaint.strip()) == (1, "the service answered 503. closed")
-    assert not proxy.passed
+    assert proxy.met == 2  # `/`, which may say what it likes, and what says no
+    proxy.fault = lambda: None
     phone.run(user, token(user), "sync")
     assert _server(service, user) == _shown(phone, user)
 
@@ -350,7 +351,6 @@ def test_who_signs_in_next_on_the_same_phone_sends_nothing_of_who_was_there_befo
     assert not _server(service, ann)
     phone.run(ann, token(ann), "sync")
     assert set(_server(service, ann)) == {"ann's"}
-    assert phone.folder.stat().st_mode & 0o077 == 0
 
 
 @languages

@@ -98,6 +98,15 @@ def ask(url: str, method: str, path: str, body: Any, headers: dict[str, str]) ->
         connection.close()
 
 
+def _say(url: str, request: str) -> str:
+    """All that is answered until the connection ends."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(request.encode())
+        with connection.makefile(encoding="latin-1", newline="") as answers:
+            return answers.read()
+
+
 @pytest.fixture(scope="module")
 def pair(postgres: Server, session_dir: Path) -> Iterator[Pair]:
     name = asyncio.run(postgres.create_database())
@@ -195,6 +204,32 @@ def test_what_else_a_request_holds_is_judged_alike(pair: Pair) -> None:
         assert ask(pair.other.url, "GET", path, None, {"Authorization": f"Bearer {bearer}"}).status == 404
     theirs = ask(pair.other.url, "DELETE", GET, None, {"Authorization": f"Bearer {bearer}"})
     assert (theirs.status, set(theirs.content)) == (501, {"error"})
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Content-Length: {length}", "Content-Length : {length}", "Content-Length: 0\r\nContent-Length: {length}",
+        "Content-Length: +{length}", "Transfer-Encoding: chunked", "X-Odd\r\nContent-Length: {length}",
+    ],
+)  # fmt: skip
+def test_the_body_of_a_get_is_never_taken_for_a_request(pair: Pair, method: str, header: str) -> None:
+    bearer = pair.newcomer()
+    common = f"Host: it\r\nAuthorization: Bearer {bearer}\r\n"
+    body = f"GET {GET} HTTP/1.1\r\n{common}\r\n"
+    said = _say(pair.other.url, f"{method} {GET} HTTP/1.1\r\n{common}{header.format(length=len(body))}\r\n\r\n{body}")
+    assert re.findall(r"^HTTP/1.1 (\d+)", said, re.MULTILINE) == ["400"]
+    assert "Connection: close" in said
+
+
+def test_a_post_of_two_lengths_is_refused_and_a_get_of_none_keeps_its_connection(pair: Pair) -> None:
+    bearer = pair.newcomer()
+    common = f"Host: it\r\nAuthorization: Bearer {bearer}\r\n"
+    two = f"POST {POST} HTTP/1.1\r\n{common}Content-Length: 2\r\nContent-Length: 9\r\n\r\n[]GET / H"
+    assert _say(pair.other.url, two).startswith("HTTP/1.1 411")
+    get = f"GET {GET} HTTP/1.1\r\n{common}Content-Length: 0\r\n"
+    assert _say(pair.other.url, f"{get}\r\n{get}Connection: close\r\n\r\n").count("HTTP/1.1 200") == 2
 
 
 def test_a_tag_is_of_one_user_and_of_one_state(pair: Pair) -> None:
