@@ -83,10 +83,11 @@ def test_systemd_understands_it_and_finds_it_closed(installed: Path, tmp_path: P
     (tmp_path / "favsync.service.d").mkdir()
     (tmp_path / "favsync.service.d/database.conf").write_text(DROP_IN)
     checked = subprocess.run(
-        [program("systemd-analyze"), "verify", "--man=no", unit],
+        [program("systemd-analyze"), "verify", "--man=no", "--recursive-errors=no", unit],
         env=os.environ | {"SYSTEMD_UNIT_PATH": f"{tmp_path}:"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    ours = [line for line in (checked.stdout + checked.stderr).splitlines() if "favsync" in line]
+    assert (checked.returncode, ours) == (0, [])
     rated = subprocess.run(
         [program("systemd-analyze"), "--no-pager", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", unit],
         capture_output=True, text=True, check=False,
@@ -130,10 +131,11 @@ def test_it_serves_under_what_the_unit_forbids(installed: Path, state: Path) -> 
         assert service.request("POST", "/postUserFavorites", [RECORD]).status == 200
         os.kill(postgres_pid(state), signal.SIGKILL)
         deadline = time.monotonic() + 30
-        while service.request("GET", "/readyz").status != 200:
+        # Sessions of the killed server live on for a moment: one answer proves nothing of the next.
+        while (answer := service.request("GET", "/getUserFavorites")).status != 200:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        assert service.request("GET", "/getUserFavorites").content == [RECORD]
+        assert answer.content == [RECORD]
         service.kill()  # and leaves a PostgreSQL over
         service.start()
         assert service.request("GET", "/getUserFavorites").content == [RECORD]
