@@ -30,7 +30,9 @@ def _check_roots(path: Path) -> None:
             except FileNotFoundError:
                 continue
             if state.st_uid != 0:
-                raise PermissionError(errno.EPERM, f"belongs to uid {state.st_uid}: {_run_as(state.st_uid)}", str(place))
+                raise PermissionError(
+                    errno.EPERM, f"belongs to uid {state.st_uid}: {_run_as(state.st_uid)}", str(place)
+                )
             others = state.st_mode & 0o022 and not stat.S_ISLNK(state.st_mode)
             if others and (place == whole or not state.st_mode & stat.S_ISVTX):
                 raise PermissionError(errno.EPERM, "others than root can write there: chmod go-w it", str(place))

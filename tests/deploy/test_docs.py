@@ -4,6 +4,7 @@ import re
 
 from tests.deploy.docs import ROOT, blocks
 
+
 def test_every_block_is_run_or_says_why_not() -> None:
     run = ["secrets", "install"]  # by name: the tests that do so fail where the page has no such block
     assert [mark for mark, _ in blocks() if not mark.startswith("needs ")] == run

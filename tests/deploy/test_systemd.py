@@ -1,7 +1,9 @@
 """The systemd unit: what systemd itself says of it, and the real service under what it forbids."""
 
+import grp
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -10,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,6 +107,47 @@ def test_it_names_settings_and_keeps_no_secret() -> None:
     credentials = {value.split(":")[0] for value in _values("LoadCredential", DROP_IN)}
     assert credentials == set(re.findall(r"=%d/(\S+)", DROP_IN))
     assert _values("StandardOutput") == ["null"]  # where the greeting goes, which holds a token
+
+
+def test_a_setting_that_is_wrong_does_not_loop_for_ever() -> None:
+    keys = ("StartLimitBurst", "StartLimitIntervalSec", "RestartSec")
+    tries, interval_s, pause_s = (int(*_values(key)) for key in keys)
+    assert tries * (pause_s + 5) < interval_s  # it takes a second or two to find out
+
+
+def test_the_nightly_recipes_run_as_the_account_on_what_was_installed(installed: Path, state: Path) -> None:
+    page = (ROOT / "docs/backup.md").read_text()
+    [make] = re.findall(r"<!-- console: nightly -->\n```console\n\$ (.*)\n```", page)
+    [account, by_cron] = re.findall(r"^    15 3 \* \* \*  (\w+)  (.*)$", page, re.MULTILINE)[0]
+    [by_systemd] = re.findall(r"^    ExecStart=(.*)$", page, re.MULTILINE)
+    assert [account, *re.findall(r"^    User=(.*)$", page, re.MULTILINE), *_values("User")] == ["favsync"] * 3
+    uid = os.geteuid() if _account() is None else _account()
+    entry, backups = pwd.getpwuid(uid or 0), state.parent / f"{state.name}-backups"
+    rights: dict[str, Any] = {"user": uid, "group": entry.pw_gid, "extra_groups": []} if _account() else {}
+    given = {"/opt/favsync": str(installed), "/var/lib/favsync": str(state), "/var/backups/favsync": str(backups)}
+
+    def run(command: str, **popen: Any) -> str:
+        for named, there in given.items():
+            command = command.replace(named, there)
+        clean = {"PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], env=clean, cwd="/", stdout=subprocess.PIPE, text=True, check=True, **popen
+        )
+        return str(done.stdout)
+
+    service = Service(data_dir=state)
+    service.command = _sandboxed(installed / "bin/favsync", "serve")
+    with service:
+        assert service.request("POST", "/postUserFavorites", [RECORD]).status == 200
+        group = grp.getgrgid(entry.pw_gid).gr_name
+        run(make.replace("-o favsync -g favsync", f"-o {entry.pw_name} -g {group}"))
+        assert (backups.stat().st_uid, backups.stat().st_mode & 0o777) == (uid, 0o700)
+        try:
+            assert ": 1 records, " in run(by_cron.replace("\\%", "%"), **rights)
+            assert ": 1 records, " in run(by_systemd, **rights)
+            assert len(list(backups.iterdir())) == 2
+        finally:
+            shutil.rmtree(backups)
 
 
 def test_the_sandbox_of_the_next_test_is_one() -> None:
