@@ -1,5 +1,6 @@
 """Settings: where they come from, and what is wrong with them, in one sentence."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,19 @@ def test_flags_go_over_variables_over_the_file_over_defaults(monkeypatch: pytest
         "migrate": "migrate in favsync.toml",
     }
     assert warnings == []
+
+
+def test_a_working_directory_that_is_closed_has_no_file(tmp_path: Path) -> None:
+    (tmp_path / "favsync.toml").write_text("port = 1\n")
+    tmp_path.chmod(0)
+    before = os.geteuid()
+    os.seteuid(before or 65534)
+    try:
+        loaded, _, _ = settings.load({"data_dir": "/nowhere"})
+    finally:
+        os.seteuid(before)
+        tmp_path.chmod(0o700)
+    assert loaded.port == 8080
 
 
 def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

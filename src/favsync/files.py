@@ -1,16 +1,47 @@
 """The data directory and the secrets in it."""
 
 import contextlib
+import errno
 import os
+import pwd
 import secrets
+import stat
 from pathlib import Path
 
 
 def make_data_dir(path: Path) -> None:
-    """The folder and its parents. Under root an account without rights must be able to pass; nothing in it is open."""
+    """The folder and its parents. Under root an account without rights must be able to pass; nothing in it is open.
+
+    Raises OSError, also where this is root, and somebody else could put a link or another folder in its place.
+    """
+    if os.geteuid() == 0:
+        _check_roots(path)
     if not path.exists():
         path.mkdir(parents=True)
         path.chmod(0o711)
+
+
+def _check_roots(path: Path) -> None:
+    """OSError where somebody else than root can change what is in `path`, or what that name means."""
+    for whole in (path.absolute(), path.resolve()):
+        for place in [whole, *whole.parents]:
+            try:
+                state = place.lstat()
+            except FileNotFoundError:
+                continue
+            if state.st_uid != 0:
+                raise PermissionError(
+                    errno.EPERM, f"belongs to uid {state.st_uid}: {_run_as(state.st_uid)}", str(place)
+                )
+            others = state.st_mode & 0o022 and not stat.S_ISLNK(state.st_mode)
+            if others and (place == whole or not state.st_mode & stat.S_ISVTX):
+                raise PermissionError(errno.EPERM, "others than root can write there: chmod go-w it", str(place))
+
+
+def _run_as(uid: int) -> str:
+    with contextlib.suppress(KeyError):
+        return f"run this as that account (runuser -u {pwd.getpwuid(uid).pw_name} -- favsync …)"
+    return "run this as that account"
 
 
 def ensure_secret(path: Path) -> str:

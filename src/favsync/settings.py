@@ -240,7 +240,7 @@ def shown(settings: Settings) -> dict[str, str]:
 def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
     """What it says of single settings, and the tables in it."""
     path = config or Path(CONFIG_NAME)
-    if config is None and not path.exists():
+    if config is None and not _is_here(path):
         return {}, {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -262,6 +262,14 @@ def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
         raise SettingsError(f"{path}: {error.detail}") from None
     # As a variable would have it: then 1.5 is no port here either.
     return {name: str(value) if isinstance(value, int | float) else value for name, value in content.items()}, tables
+
+
+def _is_here(path: Path) -> bool:
+    """Not where the working directory is closed to us, as root's is to an account that root runs this as."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _from_environment() -> tuple[dict[str, object], list[str]]:

@@ -1,5 +1,6 @@
 """compose.yaml: parsed, and held against the settings, the image and the law of least rights."""
 
+import ipaddress
 import os
 import re
 import subprocess
@@ -38,6 +39,9 @@ def test_what_it_names_is_there() -> None:
     assert "database" in COMPOSE["volumes"]
     assert all(port.startswith("127.0.0.1:") for port in FAVSYNC["ports"])
     assert "ports" not in DATABASE
+    [network] = COMPOSE["networks"]["default"]["ipam"]["config"]
+    assert ipaddress.ip_address(network["gateway"]) in ipaddress.ip_network(network["subnet"])
+    assert FAVSYNC["environment"]["FAVSYNC_TRUSTED_PROXIES"] == network["gateway"]
 
 
 def test_the_secrets_that_the_page_makes_are_those_that_the_service_takes(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import asyncpg
 import psutil
 import pytest
 
-from favsync.store import binaries, restoring
+from favsync.core.errors import BackupError
+from favsync.store import backup, binaries, restoring
 from tests.e2e.service import SECRET, Service
 from tests.e2e.test_cli import favsync
-from tests.postgres import Server
+from tests.postgres import TEMPLATE, Server
 
 ROOT = Path(__file__).parents[2]
 GET = "/getUserFavorites"
@@ -62,8 +65,15 @@ def _started(*words: str, data_dir: Path, **popen: Any) -> subprocess.Popen[str]
     )  # fmt: skip
 
 
-def _psql(data_dir: Path, query: str) -> str:
-    done = favsync("psql", "-Atc", query, data_dir=data_dir)
+def _seen(process: subprocess.Popen[str], folder: Path, pattern: str) -> None:
+    """Waits until there is such a file in `folder`; the process must be at work still."""
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+
+
+def _psql(data_dir: Path, *queries: str) -> str:
+    done = favsync("psql", "-At", *(word for query in queries for word in ("-c", query)), data_dir=data_dir)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
@@ -75,6 +85,13 @@ def _fails(*words: str, **settings: object) -> str:
     [line] = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     assert line.startswith("favsync: ")
     return line.removeprefix("favsync: ")
+
+
+def _refused(data_dir: Path, file: Path) -> str:
+    """The same of a restore, without a process."""
+    with pytest.raises(BackupError) as refusal:
+        asyncio.run(backup.restore(data_dir, file))
+    return refusal.value.detail
 
 
 def _nothing_there(data_dir: Path) -> bool:
@@ -143,18 +160,18 @@ def test_a_backup_amid_writes_is_of_one_instant_and_comes_back_whole(data_dir: P
 
     done = favsync("restore", str(file), data_dir=restored)
     assert done.returncode == 0, done
-    count = _psql(restored, "SELECT count(*) FROM records")
+    uneven = "SELECT user_id, s.seq, max(r.seq) FROM streams s LEFT JOIN records r USING (user_id) GROUP BY 1, 2 HAVING s.seq IS DISTINCT FROM max(r.seq)"  # noqa: E501
+    # Within a batch all or nothing: the last ten changes of a writer have one date.
+    torn = "SELECT user_id FROM (SELECT user_id, action_us, rank() OVER (PARTITION BY user_id ORDER BY seq DESC) FROM records WHERE user_id LIKE '%writer%') t WHERE rank <= 10 GROUP BY 1 HAVING count(DISTINCT action_us) > 1"  # noqa: E501
+    queries = [
+        f"SELECT count(*) FROM ({query}) q" for query in ("TABLE records", "TABLE streams", "TABLE epoch", uneven, torn)
+    ]
+    count, *others = _psql(restored, *queries).splitlines()
+    assert others == ["5", "0", "0", "0"]
     assert f": {count} records, " in saved.stdout
     first, second = done.stdout.splitlines()
     assert first == f"restored in {restored}: {count} records"
     assert f"{restored}/jwt_secret" in second
-    assert _psql(restored, "SELECT count(*) FROM epoch") == "0"
-    uneven = "SELECT user_id, s.seq, max(r.seq) FROM streams s LEFT JOIN records r USING (user_id) GROUP BY 1, 2 HAVING s.seq IS DISTINCT FROM max(r.seq)"  # noqa: E501
-    assert _psql(restored, uneven) == ""
-    assert _psql(restored, "SELECT count(*) FROM streams") == "5"
-    # Within a batch all or nothing: the last ten changes of a writer have one date.
-    torn = "SELECT user_id FROM (SELECT user_id, action_us, rank() OVER (PARTITION BY user_id ORDER BY seq DESC) FROM records WHERE user_id LIKE '%writer%') t WHERE rank <= 10 GROUP BY 1 HAVING count(DISTINCT action_us) > 1"  # noqa: E501
-    assert _psql(restored, torn) == ""
 
     with Service(data_dir=restored) as service:
         whole = service.request("GET", GET, headers={"If-None-Match": after.headers["ETag"]})
@@ -184,8 +201,9 @@ def test_a_dump_of_postgresql_16_is_restored_in_18(data_dir: Path, monkeypatch: 
             subprocess.run([pg_dump, "--format=custom", f"--file={file}", dsn], check=True)
     done = favsync("restore", str(file), data_dir=data_dir)
     assert done.returncode == 0, done
-    assert _psql(data_dir, "SELECT count(*) FROM epoch") == "0"  # pg_dump had taken it along
-    assert _psql(data_dir, "SHOW server_version").startswith("18")
+    assert "has no seal: its integrity was not checked" in done.stderr
+    # pg_dump had taken the epoch along
+    assert _psql(data_dir, "SELECT count(*) FROM epoch", "SHOW server_version").startswith("0\n18")
     with Service(data_dir=data_dir) as service:
         assert service.request("GET", GET).content == OLD
         assert service.request("GET", f"{GET}?after={before.headers['Sync-Cursor']}").status == 410
@@ -218,52 +236,78 @@ def test_a_file_that_is_no_backup_changes_nothing(data_dir: Path, dump: Path) ->
     assert _fails("restore", "/dev/null", data_dir=data_dir) == "/dev/null is not a file"
     for content in (b"", b"PGDM", b"-- PostgreSQL database dump", b"\x1f\x8b" + whole):
         file.write_bytes(content)
-        assert _fails("restore", str(file), data_dir=data_dir).endswith("not a dump in pg_dump's custom format")
+        assert _refused(data_dir, file).endswith("not a dump in pg_dump's custom format")
     assert not data_dir.exists()
     chance = random.Random(20170502)
     for _ in range(3):
         place = chance.randrange(5, len(whole))
         file.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << chance.randrange(8)]) + whole[place + 1 :])
-        said = _fails("restore", str(file), data_dir=data_dir)
-        assert said == f"{file} is damaged: it is not what was saved in it"
-    file.write_bytes(whole[:-1])
-    assert "is damaged" in _fails("restore", str(file), data_dir=data_dir)
+        assert _refused(data_dir, file) == f"{file} is damaged: it is not what was saved in it"
+    for content in (whole[:-1], whole + b"\n", whole + whole[-80:], whole + bytes(1000)):
+        file.write_bytes(content)
+        assert _refused(data_dir, file) == f"{file} is damaged: it is not what was saved in it"
     assert not data_dir.exists()
     without = whole[: whole.rindex(b"\nfavsync sha256 ")]  # as pg_dump makes them
     rows_damaged = bytearray(without)
     rows_damaged[-1000] ^= 0xFF
-    for content in (b"PGDMP", without[:100], without[: len(without) // 2], without[:-1], bytes(rows_damaged)):
+    for content in (b"PGDMP", without[: len(without) // 2], without[:-1], bytes(rows_damaged)):
         file.write_bytes(content)
-        assert _fails("restore", str(file), data_dir=data_dir).startswith(f"{file} cannot be restored: ")
+        assert _refused(data_dir, file).startswith(f"{file} cannot be restored: ")
         assert _nothing_there(data_dir)
 
 
 def test_a_dump_that_is_not_ours_to_restore_is_named(data_dir: Path, dsn: str) -> None:
     file = data_dir.parent / "file"
 
-    def save(*changes: str) -> None:
-        for change in changes:
-            subprocess.run([binaries.find() / "psql", "-qXc", change, dsn], check=True)
-        subprocess.run([binaries.find() / "pg_dump", "-Fc", f"--file={file}", dsn], check=True)
+    async def restored(change: str) -> str:
+        """What would be said of a dump of this database, with a change."""
+        connection = await asyncpg.connect(dsn)
+        try:
+            transaction = connection.transaction()
+            await transaction.start()
+            await connection.execute(change)
+            with pytest.raises(BackupError) as refusal:
+                await backup._bring_up_to_date(connection, file)
+            await transaction.rollback()
+            return refusal.value.detail
+        finally:
+            await connection.close()
 
-    save("INSERT INTO favsync_migrations VALUES (9999, 'of_tomorrow', '')")
+    tomorrow = "INSERT INTO favsync_migrations VALUES (9999, 'of_tomorrow', '')"
     said = f"{file} is of a newer release of favsync: this one has no migration of_tomorrow"
+    assert asyncio.run(restored(tomorrow)) == said
+    changed = asyncio.run(restored("UPDATE favsync_migrations SET checksum = ''"))
+    assert changed.startswith(f"{file}: 0001_records.sql is not the file that")
+    foreign = f"{file} is not a dump of a favsync database"
+    for change in (
+        "DROP TABLE favsync_migrations",
+        "DROP TABLE records CASCADE",
+        "ALTER TABLE favsync_migrations DROP checksum",
+        "ALTER TABLE favsync_migrations ALTER version TYPE text",
+    ):
+        assert asyncio.run(restored(change)) == foreign, change
+
+    subprocess.run([binaries.find() / "psql", "-qXc", tomorrow, dsn], check=True)
+    subprocess.run([binaries.find() / "pg_dump", "-Fc", f"--file={file}", dsn], check=True)
     assert _fails("restore", str(file), data_dir=data_dir) == said
-    save("DELETE FROM favsync_migrations WHERE version = 9999", "UPDATE favsync_migrations SET checksum = ''")
-    assert _fails("restore", str(file), data_dir=data_dir).startswith(f"{file}: 0001_records.sql is not the file that")
-    save("DROP TABLE favsync_migrations")
-    assert _fails("restore", str(file), data_dir=data_dir) == f"{file} is not a dump of a favsync database"
     assert _nothing_there(data_dir)
 
 
 def test_killed_in_the_middle_it_restores_everything_or_nothing(data_dir: Path, dump: Path) -> None:
     chance = random.Random(20170502)
-    for number in range(6):
-        target = data_dir / str(number // 2)  # every other time, an empty database is there already
+    for number, (state, later_s) in enumerate((
+        ("restoring-*/postgres/new-*", 0.0),
+        ("restoring-*/postgres/data/postmaster.pid", 0.0),  # an empty database is there already
+        ("restoring-*/postgres/data/postmaster.pid", chance.uniform(0.0, 1.0)),
+        ("postgres/data/postmaster.pid", 0.0),  # what is there already is looked at
+    )):  # fmt: skip
+        target = data_dir / str(number // 2)
         process = _started("restore", str(dump), data_dir=target)
-        time.sleep(chance.uniform(0.6, 3.0))
+        _seen(process, target, state)
+        time.sleep(later_s)
         process.kill()
         process.communicate()
+        assert later_s or process.returncode == -signal.SIGKILL  # in the middle
         with Service(data_dir=target) as service:
             content = service.request("GET", GET).content
             assert content in ([], OLD)
@@ -287,29 +331,30 @@ def test_killed_between_the_two_renames_it_is_nothing(data_dir: Path, dump: Path
 def test_stopped_it_leaves_no_server_and_no_half_file(
     data_dir: Path, source: Path, dump: Path, number: signal.Signals
 ) -> None:
-    chance = random.Random(number)
     folder = data_dir.parent / "backups"
     folder.mkdir()
     file = folder / "backup"
     file.write_bytes(b"the older one")
-    stopped = 0
-    for _ in range(4):
-        for words, where in ((["backup", str(file)], source), (["restore", str(dump)], data_dir)):
-            process = _started(*words, data_dir=where)
-            time.sleep(chance.uniform(0.5, 1.2))
-            process.send_signal(number)
-            _, said = process.communicate(timeout=60)
-            if "stopped before it was done" in said:
-                stopped += 1
-                assert (process.returncode, said.count("\n")) == (1, 1), said
-            assert not _servers(where)
-            assert not list(where.glob("restoring-*"))
-            assert [path.name for path in folder.iterdir()] == ["backup"]
-            if file.read_bytes() != b"the older one":
-                subprocess.run([binaries.find() / "pg_restore", "--file=/dev/null", file], check=True)
-                file.write_bytes(b"the older one")
-            shutil.rmtree(data_dir, ignore_errors=True)
-    assert stopped
+    saving, putting_back = (["backup", str(file)], source), (["restore", str(dump)], data_dir)
+    for (words, where), seen_in, state in (
+        (saving, source, "postgres/data/postmaster.pid"),
+        (saving, folder, ".favsync-backup-*"),
+        (putting_back, data_dir, "restoring-*/postgres/new-*"),
+        (putting_back, data_dir, "restoring-*/postgres/data/postmaster.pid"),
+    ):
+        process = _started(*words, data_dir=where)
+        _seen(process, seen_in, state)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        if process.returncode == 0 and seen_in == folder:  # it was quicker
+            subprocess.run([binaries.find() / "pg_restore", "--file=/dev/null", file], check=True)
+            file.write_bytes(b"the older one")
+        else:
+            assert (process.returncode, said) == (1, "favsync: stopped before it was done\n")
+        assert not _servers(where)
+        assert not list(where.glob("restoring-*"))
+        assert [path.name for path in folder.iterdir()] == ["backup"]
+        assert file.read_bytes() == b"the older one"
 
 
 def test_a_running_pg_dump_shows_no_password_and_ends_with_us(data_dir: Path) -> None:
@@ -344,6 +389,30 @@ def test_a_running_pg_dump_shows_no_password_and_ends_with_us(data_dir: Path) ->
         assert favsync("backup", str(file), data_dir=data_dir).returncode == 0
         assert sorted(path.name for path in file.parent.iterdir()) == [link.name, "backup", "data"]
         assert service.request("GET", "/readyz").status == 200
+
+
+def test_a_file_taken_for_abandoned_before_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = fcntl.flock
+    removed: list[Path] = []
+
+    def another_backup_is_quicker(file: Any, operation: int) -> None:
+        [new] = tmp_path.glob(".favsync-backup-*")
+        if not removed:
+            removed.append(new)
+            backup._remove_abandoned(new)
+        lock(file, operation)
+
+    def flock(file: Any, operation: int) -> None:
+        (lock if operation & fcntl.LOCK_NB else another_backup_is_quicker)(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with backup._replacing(tmp_path / "backup") as file:
+        file.write(b"saved")
+    assert removed
+    assert [path.name for path in tmp_path.iterdir()] == ["backup"]
+    assert (tmp_path / "backup").read_bytes() == b"saved"
 
 
 def test_a_full_disk_leaves_the_older_backup(data_dir: Path) -> None:
@@ -412,8 +481,45 @@ def test_with_a_database_of_ones_own_its_tools_are_named(dsn: str, dump: Path) -
         assert tool in said
 
 
-def test_the_commands_of_the_page_print_what_it_says(data_dir: Path, dsn: str, postgres: Server) -> None:
+def _blocks(mark: str = "") -> list[tuple[str, str]]:
+    """The commands in the blocks of docs/backup.md with that mark before them, and what each prints."""
     page = (ROOT / "docs" / "backup.md").read_text()
+    parts = []
+    for found, block in re.findall(r"(?:<!-- console: (.*?) -->\n)?```console\n(.*?)```", page, re.DOTALL):
+        if found == mark:
+            parts += re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    return [(command, printed) for command, _, printed in (part.partition("\n") for part in parts)]
+
+
+def _run_page(commands: list[tuple[str, str]], home: Path, environment: dict[str, str], names: dict[str, str]) -> None:
+    """Runs them in `home`, with other names for the places in them, and compares what they print."""
+    before = ""
+    for command, expected in commands:
+        script = command
+        for named, there in names.items():
+            script = script.replace(named, there)
+        if command.startswith(("export ", "umask ")):
+            before += f"{script}\n"
+            continue
+        done = subprocess.run(
+            ["/bin/bash", "-euc", before + script],
+            env=environment, cwd=home, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done
+        printed = done.stdout
+        for named, there in names.items():
+            printed = printed.replace(there, named)
+        assert re.sub(r"\d+ bytes", "26051 bytes", printed) == expected, command
+
+
+def _tools(home: Path, postgres: Server) -> dict[str, str]:
+    (home / "secrets").mkdir()
+    (home / "secrets" / "database-password").write_text(postgres.cluster.target()["password"] + "\n")
+    path = f"{home}:{Path(sys.executable).parent}:{binaries.find()}:{os.defpath}"
+    return {"HOME": str(home), "PATH": path}
+
+
+def test_the_commands_of_the_page_print_what_it_says(data_dir: Path, dsn: str, postgres: Server) -> None:
     home = data_dir.parent
     (home / "backups").mkdir()
     own = home / ".local" / "share" / "favsync"
@@ -421,34 +527,47 @@ def test_the_commands_of_the_page_print_what_it_says(data_dir: Path, dsn: str, p
         service.request("POST", POST, OLD[:2])
         (own / "jwt_secret").write_text(SECRET)
     fresh = asyncio.run(postgres.create_database("template0"))
-    environment = {
-        "HOME": str(home),
-        "PATH": f"{Path(sys.executable).parent}:{binaries.find()}:{os.defpath}",
-        "FAVSYNC_DATA_DIR": str(own),
-        "NEW_DATABASE_URL": postgres.dsn(fresh),
-    }
-
-    def run(command: str) -> str:
-        for named, there in (("/var/backups", home / "backups"), ("/srv/favsync", home / "srv")):
-            command = command.replace(named, str(there))
-        more = {"FAVSYNC_DATABASE_URL": dsn} if "DATABASE_URL" in command else {}
-        done = subprocess.run(
-            ["/bin/bash", "-euc", command], env=environment | more, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done
-        printed = done.stdout.replace(str(home / "backups"), "/var/backups").replace(str(home / "srv"), "/srv/favsync")
-        return re.sub(r"\d+ bytes", "26051 bytes", printed)
-
-    commands = 0
-    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, expected = part.partition("\n")
-            assert run(command) == expected, command
-            commands += 1
-    assert commands == 7
-    [by_cron] = re.findall(r"^    15 3 \* \* \*  favsync  (.*)$", page, re.MULTILINE)
-    assert run(by_cron.replace("\\%", "%")).startswith("saved in /var/backups/favsync-")
-    [by_systemd] = re.findall(r"^    ExecStart=(.*)$", page, re.MULTILINE)
-    assert run(by_systemd).startswith("saved in /var/backups/favsync.dump: 2 records")
+    commands = _blocks()
+    assert len(commands) == 9
+    _run_page(
+        commands,
+        home,
+        _tools(home, postgres) | {"FAVSYNC_DATA_DIR": str(own)},
+        {
+            "/var/backups": str(home / "backups"),
+            "/srv/favsync": str(home / "srv"),
+            "host=database": f"host={postgres.cluster.target()['host']}",
+            "dbname=favsync_new": f"dbname={fresh}",
+            "dbname=favsync\\n": f"dbname={urlsplit(dsn).path[1:]}\\n",
+        },
+    )
+    assert (home / "secrets" / "pg_service.conf").stat().st_mode & 0o777 == 0o600
     with Service(data_dir=home / "srv", jwt_secret="") as service:
         assert service.request("GET", GET).content == OLD[:2]
+
+
+def test_what_the_page_says_for_compose_saves_and_restores(data_dir: Path, postgres: Server) -> None:
+    """With a stand-in for the engine, which runs on the tests' server what is to run in the database's container."""
+    home = data_dir.parent
+    engine = home / "docker"
+    engine.write_text('#!/bin/sh\n[ "$1 $2" = "compose exec" ] || exit 0\nshift 4\nexec "$@"\n')
+    engine.chmod(0o755)
+    target = postgres.cluster.target()
+    environment = _tools(home, postgres) | {"PGHOST": target["host"], "PGPASSWORD": target["password"]}
+    asyncio.run(postgres._execute(f"CREATE DATABASE favsync TEMPLATE {TEMPLATE}"))
+    try:
+        for mark in ("needs an engine, save", "needs an engine, restore"):
+            commands = _blocks(mark)
+            assert commands
+            _run_page(commands, home, environment, {})
+        assert (home / "favsync.dump").stat().st_mode & 0o777 == 0o600
+        kept, there = (
+            subprocess.check_output(
+                [binaries.find() / "psql", "-Atc", "TABLE favsync_migrations ORDER BY 1", postgres.dsn(name)]
+            )
+            for name in ("favsync_before", "favsync")
+        )
+        assert kept == there != b""
+    finally:
+        for name in ("favsync_before", "favsync"):
+            asyncio.run(postgres._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import psutil
 import pytest
 
 from tests.e2e.service import SECRET, Service, postgres_pid
+from tests.e2e.test_cli import favsync
 
 RECORD = {"item": "a", "actionDate": "2020-01-01T00:00:00.000Z", "action": "ADD"}
 
@@ -248,6 +250,34 @@ def test_under_root_a_link_that_the_account_made_is_not_followed(data_dir: Path)
     assert (treasure.stat().st_uid, treasure.stat().st_mode & 0o777) == (0, 0o755)
     assert (treasure / "postmaster.pid").read_text() == "1\n"
     assert [path.name for path in treasure.iterdir()] == ["postmaster.pid"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root could be made to change what is not the account's")
+def test_under_root_a_folder_of_somebody_elses_is_left_alone(data_dir: Path) -> None:
+    secret, treasure, link = (data_dir.parent / name for name in ("secret", "treasure", "link"))
+    secret.write_text("keep")
+    treasure.mkdir(mode=0o755)
+    (data_dir / "postgres" / "data").mkdir(parents=True)
+    (data_dir / "lock").symlink_to(secret)
+    (data_dir / "run").symlink_to(treasure)
+    link.symlink_to(data_dir)
+    for place, named in ((data_dir, data_dir), (data_dir.parent, data_dir), (data_dir, link), (link, link)):
+        os.chown(place, 65534, 65534, follow_symlinks=False)
+        account = pwd.getpwuid(65534).pw_name
+        said = f"favsync: data_dir: {place}: belongs to uid 65534: run this as that account (runuser -u {account} -- favsync …)"  # noqa: E501
+        assert favsync("backup", str(data_dir.parent / "file"), data_dir=named).stderr == said + "\n"
+        os.chown(place, 0, 0, follow_symlinks=False)
+    os.chown(data_dir, 65534, 65534)
+    for words in (["serve"], ["psql"], ["migrate"], ["token", "ann"]):
+        assert f"{data_dir}: belongs to uid 65534" in favsync(*words, data_dir=data_dir).stderr
+    assert not (data_dir / "jwt_secret").exists()
+    os.chown(data_dir, 0, 0)
+    data_dir.chmod(0o775)
+    assert "others than root can write there" in _leaves(data_dir=data_dir)
+    data_dir.chmod(0o711)
+    assert _leaves(data_dir=data_dir).endswith("/lock: Too many levels of symbolic links")
+    assert secret.read_text() == "keep"
+    assert (treasure.stat().st_uid, treasure.stat().st_mode & 0o777) == (0, 0o755)
 
 
 def _leaves(**settings: object) -> str:

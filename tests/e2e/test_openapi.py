@@ -8,13 +8,17 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.service import Service, token
 
 HERE = Path(__file__).parent
 EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "100"))
 SEED = os.environ.get("TEST_FUZZ_SEED", "1")
+TIMEOUT_S = 180 + EXAMPLES / 2  # three times what it takes
 
 
+@pytest.mark.timeout(TIMEOUT_S + 60)
 def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     with Service(database_url=dsn) as service:
@@ -28,7 +32,7 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
                 "--report", "json", "--report-json-path", report,
             ],
             env=os.environ | {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "FUZZ_CURSOR": cursor, "PYTHONPATH": str(HERE)},
-            cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False,
+            cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         counted = _answers(service)

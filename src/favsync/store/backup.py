@@ -25,11 +25,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import asyncpg
+import structlog
 
 from favsync.core.errors import BackupError, MigrationError
 from favsync.store import binaries, clients, migrate, restoring, sql
 from favsync.store.cluster import Cluster
 from favsync.store.embedded import Embedded
+
+_log = structlog.get_logger(__name__)
 
 _COUNT = sql.query("records/count")
 _SNAPSHOT = sql.query("database/snapshot")
@@ -39,6 +42,7 @@ _END_EPOCH = sql.query("epoch/end")
 _MAGIC = b"PGDMP"
 _SEAL = b"\nfavsync sha256 "
 _SEALED = len(_SEAL) + 64 + 1
+_TAIL = 4096
 _CHUNK = 1024 * 1024
 _PARTIAL = ".favsync-backup-"
 _CLIENT = {"LC_ALL": "C", "TZ": "UTC", "PATH": os.defpath}
@@ -132,23 +136,34 @@ def _replacing(place: Path) -> Iterator[IO[bytes]]:
 
     Its lock, which goes with whoever writes it, tells it from those of a backup that was killed: these are removed too.
     """
-    scratch = place.with_name(_PARTIAL + secrets.token_hex(8))
     try:
         for old in place.parent.glob(_PARTIAL + "*"):
             with contextlib.suppress(OSError):
                 _remove_abandoned(old)
-        with os.fdopen(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b", buffering=0) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-            os.fsync(file.fileno())
-            scratch.replace(place)
+        scratch, file = _locked_beside(place)
+        try:
+            with file:
+                yield file
+                os.fsync(file.fileno())
+                scratch.replace(place)
+        finally:
+            scratch.unlink(missing_ok=True)
         restoring.sync(place.parent)
     except OSError as error:
         raise BackupError(f"{place}: {error.strerror or error}") from error
     except BackupError as error:
         raise BackupError(f"{place}: {error.detail}") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+
+
+def _locked_beside(place: Path) -> tuple[Path, IO[bytes]]:
+    """A new file. Until it is locked, another backup may take it for abandoned, and remove it: then one more."""
+    while True:
+        scratch = place.with_name(_PARTIAL + secrets.token_hex(8))
+        file = os.fdopen(os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "r+b", buffering=0)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return scratch, file
+        file.close()
 
 
 def _remove_abandoned(path: Path) -> None:
@@ -188,11 +203,14 @@ def _seal(file: IO[bytes], size: int) -> bytes:
 
 
 def _check_seal(file: IO[bytes], path: Path) -> None:
-    """BackupError where it has that line, and the line is not true. What pg_dump made by itself has none."""
-    size = max(0, file.seek(0, os.SEEK_END) - _SEALED)
-    file.seek(size)
-    line = file.read()
-    if _SEAL in line and line != _seal(file, size):
+    """BackupError where it has that line, and the line is not true, or not the end. What pg_dump made has none."""
+    start = max(0, file.seek(0, os.SEEK_END) - _TAIL)
+    file.seek(start)
+    tail = file.read()
+    place = tail.find(_SEAL)
+    if place < 0:
+        _log.warning("the file has no seal: its integrity was not checked", file=str(path))
+    elif tail[place:] != _seal(file, start + place):
         raise BackupError(f"{path} is damaged: it is not what was saved in it")
 
 
@@ -232,15 +250,18 @@ async def _fill(folder: Path, file: Path, dump: IO[bytes]) -> int:
 
 
 async def _bring_up_to_date(connection: asyncpg.Connection, file: Path) -> int:
-    migrations, applied = migrate.known(), await migrate.applied(connection)
-    if not applied:
-        raise BackupError(f"{file} is not a dump of a favsync database")
-    if (last := applied[-1])["version"] > len(migrations):
-        raise BackupError(f"{file} is of a newer release of favsync: this one has no migration {last['name']}")
+    foreign = BackupError(f"{file} is not a dump of a favsync database")
     try:
+        migrations, applied = migrate.known(), await migrate.applied(connection)
+        if not applied or not all(isinstance(row["version"], int) for row in applied):
+            raise foreign
+        if (last := applied[-1])["version"] > len(migrations):
+            raise BackupError(f"{file} is of a newer release of favsync: this one has no migration {last['name']}")
         await migrate.migrate(connection, migrations)
+        await connection.execute(_END_EPOCH)
+        await connection.execute(_ANALYZE)
+        return int(await connection.fetchval(_COUNT))
     except MigrationError as error:
         raise BackupError(f"{file}: {error.detail}") from error
-    await connection.execute(_END_EPOCH)
-    await connection.execute(_ANALYZE)
-    return int(await connection.fetchval(_COUNT))
+    except asyncpg.SyntaxOrAccessError as error:  # tables that are missing, or others than ours
+        raise foreign from error

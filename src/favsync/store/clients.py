@@ -38,7 +38,8 @@ async def reached(data_dir: Path) -> AsyncIterator[dict[str, Any]]:
     It is the server of the service where one runs, which goes on as it was; else one that runs only for this.
     Raises EmbeddedError.
     """
-    cluster = Cluster(data_dir)
+    embedded = Embedded(data_dir, connections=1)
+    cluster = embedded.cluster
     try:
         if not cluster.pgdata.exists():
             raise EmbeddedError(f"data_dir: {cluster.data_dir} holds no database")
@@ -48,11 +49,8 @@ async def reached(data_dir: Path) -> AsyncIterator[dict[str, Any]]:
     if target:
         yield target
         return
-    try:
-        async with started(Embedded(data_dir, connections=1)) as target:
-            yield target
-    finally:
-        cluster.release()
+    async with started(embedded) as target:
+        yield target
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ DATA_DIR/
   restoring-*/          while a backup is restored: a data directory like this one
 
 Under root, nothing of ours is made, opened for writing or handed over below a folder that the account can write: it
-could have put a link there, to anything.
+could have put a link there, to anything. So root does not use a data directory that is not its own.
 """
 
 import contextlib
@@ -69,9 +69,9 @@ class Cluster:
             raise EmbeddedError(f"data_dir: PostgreSQL's tools misread {' '.join(sorted(strange))!r} in a path")
         try:
             make_data_dir(self.data_dir)
-            self._lock_fd = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock_fd = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:
-            raise EmbeddedError(f"data_dir: {self.data_dir} cannot be used: {error.strerror or error}") from error
+            raise EmbeddedError(f"data_dir: {error.filename or self.data_dir}: {error.strerror or error}") from error
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -114,7 +114,7 @@ class Cluster:
 
     def target(self) -> dict[str, Any]:
         """How to reach it: keyword arguments of `asyncpg.connect`."""
-        password = ensure_secret(self._password_file)
+        password = self._password_file.read_text().strip()
         return {"host": str(self._run), "port": 5432, "user": _ROLE, "password": password, "database": _DATABASE}
 
     def running(self) -> dict[str, Any] | None:
@@ -137,7 +137,8 @@ class Cluster:
             "log_min_messages": "log",  # not the errors of statements: those the service answers for
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with self._start_log.open("wb") as log:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self._start_log, flags, 0o600), "wb") as log:
             return subprocess.Popen(
                 [self.bin / "postgres", "-D", self.pgdata, *options],
                 stdin=subprocess.DEVNULL,
