@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,10 @@ LIST = "/getUserFavorites"
 POST = "/postUserFavorites"
 TOKEN = "opaque"
 OLD = "2020-01-01T00:00:00"
+RACING = {  # a clock that goes a thousand times too fast: whatever is measured by it, it was set meanwhile
+    "Python": "import time\nnow = time.time_ns\nbegan = now()\ntime.time_ns = lambda: began + 1000 * (now() - began)\n",
+    "TypeScript": "const now = Date.now, began = now(); Date.now = () => began + 1000 * (now() - began)",
+}
 languages = pytest.mark.parametrize("language", COMMANDS)
 
 Reply = tuple[int, dict[str, str], Any]  # status, headers, and text or what becomes JSON
@@ -163,23 +168,31 @@ def test_receipts_that_nobody_asked_for_end_the_round(language: str, backend: Ba
     assert (status, complaint.strip()) == (1, "the service answered 200.")
 
 
-def test_from_an_answer_that_took_long_no_clock_is_learned(backend: Backend, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("wait_s", "racing"), [(10.5, False), (0.1, True)])
+def test_a_long_request_and_a_clock_that_was_set_meanwhile_teach_nothing(
+    wait_s: float, *, racing: bool, backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def answer(method: str, path: str, records: Any) -> Reply:
         if path != "/":
             return backend.plain(method, path, records)
-        time.sleep(10.5)
+        time.sleep(wait_s)
         return 200, {"Sync-Time": tomorrow}, {}
 
     backend.answer = answer
     phones = [Phone(language, backend.url, tmp_path / language) for language in COMMANDS]
     taps = [phone.run("ann", TOKEN, "tap", phone.language, "ADD").strip() for phone in phones]
+    if racing:
+        (tmp_path / "sitecustomize.py").write_text(RACING["Python"])
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("NODE_OPTIONS", f"--import=data:text/javascript,{quote(RACING['TypeScript'])}")
     rounds = [phone.start("ann", TOKEN, "sync") for phone in phones]
     for one in rounds:
         _, complaint = one.communicate(timeout=60)
         assert (one.returncode, complaint) == (0, "")
-    assert [backend.stored[phone.language]["actionDate"] for phone in phones] == taps
+    for phone, tap in zip(phones, taps, strict=True):
+        assert {"item": phone.language, "actionDate": tap, "action": "ADD"} in phone.listing("ann")["records"]
 
 
 @languages
