@@ -119,6 +119,7 @@ def test_the_nightly_recipes_run_as_the_account_on_what_was_installed(installed:
     page = (ROOT / "docs/backup.md").read_text()
     [make] = re.findall(r"<!-- console: nightly -->\n```console\n\$ (.*)\n```", page)
     [account, by_cron] = re.findall(r"^    15 3 \* \* \*  (\w+)  (.*)$", page, re.MULTILINE)[0]
+    [there] = re.findall(r"`runuser -u favsync -- (env \S+ \S+)`", page)
     [by_systemd] = re.findall(r"^    ExecStart=(.*)$", page, re.MULTILINE)
     assert [account, *re.findall(r"^    User=(.*)$", page, re.MULTILINE), *_values("User")] == ["favsync"] * 3
     uid = os.geteuid() if _account() is None else _account()
@@ -146,6 +147,7 @@ def test_the_nightly_recipes_run_as_the_account_on_what_was_installed(installed:
             assert ": 1 records, " in run(by_cron.replace("\\%", "%"), **rights)
             assert ": 1 records, " in run(by_systemd, **rights)
             assert len(list(backups.iterdir())) == 2
+            assert run(f"{there} psql -Atc 'SELECT count(*) FROM records'", **rights) == "1\n"
         finally:
             shutil.rmtree(backups)
 

@@ -434,6 +434,10 @@ def test_a_full_disk_leaves_the_older_backup(data_dir: Path) -> None:
             (data_dir / "no" / "where", f"{data_dir}/no/where: No such file or directory"),
         ):
             assert _fails("backup", str(place), data_dir=data_dir) == said
+        password = data_dir / "postgres-password"
+        password.unlink()
+        assert _fails("backup", str(file), data_dir=data_dir) == f"data_dir: {password}: No such file or directory"
+        assert not password.exists()  # another one would help nobody
 
 
 def _sleeps(data_dir: Path) -> bool:
