@@ -50,12 +50,12 @@ async def _by_token(request: web.Request, token: str) -> Identity:
     authenticator, limiter = request.app[keys.AUTHENTICATOR], request.app[keys.FAILURE_LIMITER]
     if known := authenticator.known(token):
         return known
-    address = limits.address_of(request)
-    limits.check(limiter, address, count=False)
+    sender = limits.address_of(request)
+    limits.check(limiter, sender, count=False)
     try:
         return await authenticator.identify(token)
     except Unauthenticated:
-        limits.check(limiter, address)
+        limits.check(limiter, sender)
         raise
 
 
