@@ -7,21 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
-import pytest
 
 from tests.e2e.service import SECRET, Service
-
-
-@pytest.fixture
-def heard_sighup() -> Iterator[None]:
-    """The tests may run under nohup, and a child would inherit that."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def favsync(*words: str, **variables: object) -> subprocess.CompletedProcess[str]:
@@ -97,7 +87,6 @@ def test_migrate_then_serve_without_migrating(data_dir: Path, dsn: str) -> None:
     assert favsync("migrate", database_url=dsn, jwt_secret=SECRET).returncode == 0
 
 
-@pytest.mark.usefixtures("heard_sighup")
 def test_sigterm_lets_what_is_under_way_end(dsn: str) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         service = Service(database_url=dsn)
