@@ -30,3 +30,7 @@ def test_a_message_of_its_own() -> None:
     assert errors.Unauthenticated("No.", token_sent=True).token_sent
     assert errors.Unauthenticated("No.", token_sent=True).detail == "No."
     assert not errors.Unauthenticated().token_sent
+    assert errors.InsufficientScope().scope == ""
+    assert errors.InsufficientScope("admin").scope == "admin"
+    assert errors.TooManyRequests().retry_after_s == 1
+    assert errors.TooManyRequests(7).retry_after_s == 7

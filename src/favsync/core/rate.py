@@ -35,5 +35,5 @@ class RateLimiter:
         if key in self._free_at_s:
             self._free_at_s.move_to_end(key)
         if len(self._free_at_s) > self._keys_max:
-            self._free_at_s.popitem(last=False)
+            del self._free_at_s[next(iter(self._free_at_s))]
         return max(wait_s, 0.0)
