@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document, made from the doors and from the schemas that validate."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -9,7 +9,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from favsync import __version__
 from favsync.core import errors
-from favsync.http import problems
+from favsync.http import cors, problems
 from favsync.http.doors import JSON, Answer, Door
 from favsync.http.respond import json_response
 
@@ -181,25 +181,14 @@ def _head(door: Door) -> dict[str, Any]:
 
 
 def _options(path: str) -> dict[str, Any]:
+    """What `doors.register` adds to each path."""
     allowed = Answer(description="What this path allows; with CORS headers for configured origins", headers=["Allow"])
-    return {
-        "operationId": _name("OPTIONS", path),
-        "summary": "What this path allows",
-        "tags": ["service"],
-        "responses": {
-            "204": _response(allowed),
-            **{str(status): _error(status, [problem.title]) for status, problem in _OPTIONS_ERRORS.items()},
-        },
-        "security": [],
-        "parameters": _path_parameters(path, ()),
-    }
-
-
-_OPTIONS_ERRORS: Mapping[int, problems.Problem] = {
-    400: problems.PLAIN[400],
-    429: problems.TABLE[errors.TooManyRequests],
-    500: problems.PLAIN[500],
-}
+    return _operation(
+        Door(
+            method="OPTIONS", path=path, handler=cors.preflight(()), public=True, summary="What this path allows",
+            answers={204: allowed},
+        )
+    )  # fmt: skip
 
 
 def _headers(names: Iterable[str]) -> dict[str, Any]:
