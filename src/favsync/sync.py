@@ -1,7 +1,7 @@
 """The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import stamina
@@ -9,7 +9,7 @@ import stamina
 from favsync.core import timestamp
 from favsync.core.errors import LockTimeout
 from favsync.core.merge import Outcome, merge
-from favsync.core.record import Key, Record, Version
+from favsync.core.record import Key, Record, Version, entity_name
 from favsync.lanes import Lanes
 from favsync.metrics import Metrics
 from favsync.store import records as store
@@ -32,7 +32,10 @@ class Receipt:
 
 
 class Sync:
-    """`now_us`: the server's clock, in microseconds since the epoch. `max_items`: a user's, of one entity."""
+    """`now_us`: the server's clock, in microseconds since the epoch.
+
+    `max_items`: how many a user may have, by stored entity; None: any number. KeyError for an entity that is not there.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class Sync:
         *,
         now_us: Callable[[], int],
         max_clock_skew_s: float,
-        max_items: int,
+        max_items: Mapping[str, int | None],
     ) -> None:
         self._database = database
         self._metrics = metrics
@@ -72,7 +75,7 @@ class Sync:
             if version.action_us > horizon_us:
                 receipts.append(Receipt(item, Outcome.FUTURE, version, self._too_early(now_us)))
             elif seen[record.key].refused:
-                detail = f"a user may have {self._max_items} items, and this would be one more"
+                detail = f"there may be {self._limit(record)} items, and this would be one more"
                 receipts.append(Receipt(item, Outcome.LIMIT, version, detail))
             else:
                 outcome, winner = merge(standing[record.key], version)
@@ -84,6 +87,7 @@ class Sync:
     async def _offer(self, records: list[Record]) -> list[store.Seen]:
         if not records:
             return []
+        limits = [self._limit(record) for record in records]
         give_up = time.monotonic() + LOCK_WAIT_S
         async with self._lanes.enter((record.key.user for record in records), wait_s=LOCK_WAIT_S):
             left_s = give_up - time.monotonic()
@@ -92,8 +96,11 @@ class Sync:
                 on=LockTimeout, attempts=None, timeout=left_s, wait_initial=0.05, wait_max=0.5
             ):
                 with attempt:
-                    return await store.push(self._database, records, item_limit=self._max_items)
+                    return await store.push(self._database, records, limits)
         raise AssertionError  # the last attempt returned or raised
+
+    def _limit(self, record: Record) -> int | None:
+        return self._max_items[entity_name(record.key.entity)]
 
     def _too_early(self, now_us: int) -> str:
         skew_s = self._max_clock_skew_us // timestamp.US_PER_S

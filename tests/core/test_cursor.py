@@ -1,12 +1,13 @@
 """Cursors and ETags: for their owner alone."""
 
 import base64
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from favsync.core.cursor import SEQ_MAX, Seal
+from favsync.core.cursor import SEQ_MAX, Place, Seal
 from favsync.core.errors import CursorExpired, MalformedRequest
 
 SEAL = Seal(b"k" * 32)
@@ -88,3 +89,64 @@ def test_the_seal_is_what_it_was_in_the_last_release() -> None:
     """Another form of the same cursor would send every device back to the beginning."""
     assert SEAL.cursor(*ANN, 7) == "AQAAAAAAAAAH5mQpeqoOB3Gm1dBI1qIKSA"
     assert SEAL.etag(*ANN, "all", 7) == 'W/"AQAAAAAAAAAH0FD89Xdl1tGMnfzKkgC02g"'
+
+
+items = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255)
+places = st.builds(Place, seq=seqs, index=st.integers(0, 65_535), item=items)
+
+
+@given(scopes, places)
+def test_a_page_leads_its_owner_on(scope: tuple[str, list[str]], place: Place) -> None:
+    page = SEAL.page(*scope, place)
+    assert re.fullmatch("[A-Za-z0-9_-]+", page)
+    assert SEAL.read_page(page, *scope) == place
+
+
+@given(scopes, scopes, places)
+def test_a_page_leads_nobody_else(mine: tuple[str, list[str]], theirs: tuple[str, list[str]], place: Place) -> None:
+    page = SEAL.page(*mine, place)
+    if mine != theirs:
+        with pytest.raises(CursorExpired):
+            SEAL.read_page(page, *theirs)
+    with pytest.raises(CursorExpired):
+        Seal(b"l" * 32).read_page(page, *mine)
+
+
+@given(st.integers(0, 60), st.sampled_from("ABab01-_"))
+def test_no_letter_of_a_page_can_be_changed(at: int, letter: str) -> None:
+    page = SEAL.page(*ANN, Place(12345, 7, "session_21982, and ü"))
+    forged = page[:at] + letter + page[at + 1 :]
+    if forged != page:
+        with pytest.raises(CursorExpired):
+            SEAL.read_page(forged, *ANN)
+
+
+@pytest.mark.parametrize("text", ["", "undefined", "A" * 37, "A" * 41, "A" * 1397, "ü" * 40, "=" * 40, " " * 40])
+def test_what_was_never_a_page_is_not_one_that_expired(text: str) -> None:
+    with pytest.raises(MalformedRequest, match=r"^`page` is not one: follow the Link that came with the page before[.]$"):
+        SEAL.read_page(text, *ANN)
+
+
+@pytest.mark.parametrize("text", ["A" * 38, "A" * 39, "A" * 40, "_" * 40, "A" * 1396])
+def test_a_page_that_is_not_ours_has_expired(text: str) -> None:
+    with pytest.raises(CursorExpired):
+        SEAL.read_page(text, *ANN)
+
+
+def test_the_longest_item_has_a_page() -> None:
+    place = Place(SEQ_MAX, 65_535, "\U0010ffff" * 255)
+    assert len(SEAL.page(*ANN, place)) == 1396
+    assert SEAL.read_page(SEAL.page(*ANN, place), *ANN) == place
+    with pytest.raises(CursorExpired):
+        SEAL.read_page(SEAL.page(*ANN, place._replace(seq=SEQ_MAX + 1)), *ANN)
+
+
+def test_a_page_is_never_a_cursor_nor_a_cursor_a_page() -> None:
+    with pytest.raises(MalformedRequest):
+        SEAL.read_cursor(SEAL.page(*ANN, Place(1, 0, "x")), *ANN)
+    with pytest.raises(MalformedRequest):
+        SEAL.read_page(SEAL.cursor(*ANN, 1), *ANN)
+
+
+def test_a_page_is_what_it_was_in_the_last_release() -> None:
+    assert SEAL.page(*ANN, Place(7, 1, "x")) == "AQAAAAAAAAAHAAF4sKXeQe8Qhl3MiP1HBX0t9A"

@@ -81,13 +81,16 @@ NUMBER = "is a number that JSON cannot carry exactly; send it as a string"
         ({"a": {"\udfff": 1}}, "/a: holds half of a surrogate pair"),
         ({"a": {1: 1}}, "/a: has a name that is not text"),
         ({"a": {"b": b""}}, "/a/b: is not a JSON value"),
+        ({"a": "x" * 65_529}, ": has more than 65536 bytes"),
+        ({"a": "ü" * 32_765}, ": has more than 65536 bytes"),
         (_nested(33), "/a" * 33 + ": is nested deeper than 32 levels"),
         ({"a": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}, "/a" + "/0" * 32 + ": is nested deeper than 32 levels"),  # noqa: E501
     ],
 )  # fmt: skip
 def test_what_has_no_canonical_form_is_named(content: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+    with pytest.raises(fields.NotCanonical, match=f"^{re.escape(message)}$") as raised:
         fields.canonical(content)
+    assert (raised.value.pointer, raised.value.detail) == tuple(message.split(": "))
 
 
 def test_the_edges_of_what_has_one() -> None:
@@ -95,6 +98,7 @@ def test_the_edges_of_what_has_one() -> None:
     assert fields.canonical({"a": (2**53 - 1, -(2**53) + 1)}) == b'{"a":[9007199254740991,-9007199254740991]}'
     assert fields.canonical({"a": [1e21, -1e21]}) == b'{"a":[1e+21,-1e+21]}'
     assert fields.canonical({}) == b"{}"
+    assert len(fields.canonical({"a": "x" * 65_528})) == 65_536
 
 
 def test_the_digest_is_sha_256() -> None:

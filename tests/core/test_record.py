@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from favsync.core.record import Action, Version, entity_key, owner_key
+from favsync.core.record import Action, Version, entity_key, entity_name, owner_key, shared_owner
 from favsync.core.text import check_text
 
 names = st.text(st.characters(exclude_characters="/"), max_size=3)
@@ -21,6 +21,20 @@ def test_two_owners_never_share_a_key(one: tuple[str, str, str], other: tuple[st
     keys = [owner_key(subject, tenant=tenant, namespace=namespace) for tenant, namespace, subject in (one, other)]
     assert (keys[0] == keys[1]) == (one == other)
     assert entity_key("notes", tenant="acme") == "acme/notes"
+
+
+@given(names, names, st.tuples(names.filter(bool), names.filter(bool), subjects))
+def test_a_shared_set_is_owned_by_nobody_who_has_a_token(tenant: str, entity: str, user: tuple[str, str, str]) -> None:
+    """A namespace is never empty."""
+    reserved = shared_owner(entity, tenant=tenant)
+    assert reserved == f"{tenant}//{entity}"
+    assert reserved != owner_key(user[2], tenant=user[0], namespace=user[1])
+    assert shared_owner("sessions") == "main//sessions"
+
+
+@given(names, subjects)
+def test_an_entity_is_found_again(tenant: str, entity: str) -> None:
+    assert entity_name(entity_key(entity, tenant=tenant)) == entity
 
 
 def test_an_action_is_what_the_wire_calls_it() -> None:

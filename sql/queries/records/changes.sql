@@ -1,6 +1,11 @@
--- What of one entity changed for a user after seq $3, in the shape of list.sql.
-SELECT s.seq, r.item, r.action_us, r.deleted
+-- What of an entity changed for a user after seq $3, the oldest change first, $4 of them at most, as list.sql gives it.
+SELECT s.seq AS top, r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
   FROM streams s
-  LEFT JOIN records r ON r.user_id = s.user_id AND r.entity = $2 AND r.seq > $3
+  LEFT JOIN LATERAL (
+    SELECT r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
+      FROM records r
+     WHERE r.user_id = $1 AND r.entity = $2 AND r.seq > $3
+     ORDER BY r.seq
+     LIMIT $4) r ON true
  WHERE s.user_id = $1
- ORDER BY r.item
+ ORDER BY r.seq

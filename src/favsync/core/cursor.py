@@ -1,6 +1,6 @@
-"""Cursors and ETags: opaque to clients, and worthless to anyone but whom they were made for.
+"""Cursors, pages and ETags: opaque to clients, and worthless to anyone but whom they were made for.
 
-Both are the sequence number and a MAC over all that it holds for: epoch (the MAC's key belongs to the epoch), user,
+Each is the sequence number and a MAC over all that it holds for: epoch (the MAC's key belongs to the epoch), user,
 entities, purpose. HTTP caches key by URL alone, and a bare number would give Bob, who signs in on Ann's phone at the
 same number, a 304 and Ann's list.
 """
@@ -11,6 +11,7 @@ import hmac
 import re
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from favsync.core.errors import CursorExpired, MalformedRequest
 
@@ -21,6 +22,20 @@ _HEAD = struct.Struct(">BQ")  # layout number, seq
 _LAYOUT = 1
 _TEXT = re.compile(r"[A-Za-z0-9_-]{34}")  # base64url of the head and the MAC, 25 bytes
 _PADDING = "=="
+_INDEX = struct.Struct(">H")
+_PAGE = re.compile(r"[A-Za-z0-9_-]{38,1396}")  # with an index and an item of 1 to 1020 bytes between them
+
+
+class Place(NamedTuple):
+    """Where a reader of a list is who reads it in pages: behind `item` of the entity at `index`.
+
+    `seq`: the user's when the first page was read. Whatever changed since is not missed by who then asks for what
+    changed after it.
+    """
+
+    seq: int
+    index: int
+    item: str
 
 
 class Seal:
@@ -50,14 +65,33 @@ class Seal:
             raise CursorExpired
         return seq
 
+    def page(self, user: str, entities: Sequence[str], place: Place) -> str:
+        """What leads to the page behind `place`."""
+        item = place.item.encode()
+        return self._seal("page", (user, *entities), place.seq, _INDEX.pack(place.index) + item)
+
+    def read_page(self, text: str, user: str, entities: Sequence[str]) -> Place:
+        """The place that `page` was given for the same user and entities; raises as `read_cursor` does."""
+        if not _PAGE.fullmatch(text) or len(text) % 4 == 1:
+            raise MalformedRequest("`page` is not one: follow the Link that came with the page before.")
+        raw = base64.urlsafe_b64decode(text + _PADDING)
+        body = raw[_HEAD.size : -_MAC_BYTES]
+        try:
+            place = Place(_HEAD.unpack_from(raw)[1], *_INDEX.unpack_from(body), body[_INDEX.size :].decode())
+        except UnicodeDecodeError:
+            raise CursorExpired from None
+        if place.seq > SEQ_MAX or not hmac.compare_digest(text.encode(), self.page(user, entities, place).encode()):
+            raise CursorExpired
+        return place
+
     def etag(self, user: str, entities: Sequence[str], representation: str, seq: int) -> str:
         """A weak entity-tag (RFC 9110, section 8.8.3): weak, so that it holds for each content coding."""
         return f'W/"{self._seal("etag", (user, *entities, representation), seq)}"'
 
-    def _seal(self, purpose: str, scope: Sequence[str], seq: int) -> str:
+    def _seal(self, purpose: str, scope: Sequence[str], seq: int, place: bytes | None = None) -> str:
         head = _HEAD.pack(_LAYOUT, seq)
         # Each part goes in behind its length, so that no two scopes give the same bytes.
-        parts = [part.encode() for part in (purpose, *scope)]
+        parts = [part.encode() for part in (purpose, *scope)] + ([] if place is None else [place])
         message = head + b"".join(len(part).to_bytes(4) + part for part in parts)
         mac = hmac.new(self._key, message, hashlib.sha256).digest()[:_MAC_BYTES]
-        return base64.urlsafe_b64encode(head + mac).decode().removesuffix(_PADDING)
+        return base64.urlsafe_b64encode(head + (place or b"") + mac).decode().rstrip("=")

@@ -9,23 +9,45 @@ import rfc8785
 from favsync.core.text import check_text
 
 DEPTH_MAX = 32
+BYTES_MAX = 65_536
 _SAFE_INTEGER = 2**53 - 1
 _EXPONENT_FROM = 1e21  # ECMAScript prints a number from here on with an exponent, below it as an integer
+
+
+class NotCanonical(ValueError):
+    """`pointer` (RFC 6901) leads to what has no canonical form, `detail` is a sentence without its subject."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        self.pointer = pointer
+        self.detail = detail
+        super().__init__(f"{pointer}: {detail}")
+
+
+def pointer_to(*names: str | int) -> str:
+    """The RFC 6901 pointer that leads through objects and arrays by these names and indexes.
+
+    >>> pointer_to(0, "fields", "a/b~c")
+    '/0/fields/a~1b~0c'
+    """
+    return "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)
 
 
 def canonical(fields: Mapping[str, object]) -> bytes:
     """RFC 8785 (JCS) of a JSON object.
 
     Reading these bytes and canonicalising again gives these bytes, so that services which pass a record on agree on
-    its digest. Raises ValueError with a sentence and its place (`/a/0`: an RFC 6901 pointer) where there is no such
-    form: a number beyond 2^53 - 1 that JSON would print as an integer, NaN or an infinity, text that no UTF-8 or no
-    PostgreSQL can hold, deeper than `DEPTH_MAX`, a value that is not JSON.
+    its digest. Raises NotCanonical where there is no such form: a number beyond 2^53 - 1 that JSON would print as an
+    integer, NaN or an infinity, text that no UTF-8 or no PostgreSQL can hold, deeper than `DEPTH_MAX`, more than
+    `BYTES_MAX`, a value that is not JSON.
 
     >>> canonical({"b": 1.0, "a": [True, None, "ü"]}).decode()
     '{"a":[true,null,"ü"],"b":1}'
     """
     _check(fields, "", DEPTH_MAX)
-    return rfc8785.dumps(dict(fields))  # type: ignore[arg-type]
+    written: bytes = rfc8785.dumps(dict(fields))  # type: ignore[arg-type]
+    if len(written) > BYTES_MAX:
+        raise NotCanonical("", f"has more than {BYTES_MAX} bytes")
+    return written
 
 
 def digest(canonical_fields: bytes) -> bytes:
@@ -35,7 +57,7 @@ def digest(canonical_fields: bytes) -> bytes:
 
 def _check(value: object, pointer: str, depth_left: int) -> None:
     if depth_left < 0:
-        raise ValueError(f"{pointer}: is nested deeper than {DEPTH_MAX} levels")
+        raise NotCanonical(pointer, f"is nested deeper than {DEPTH_MAX} levels")
     match value:
         case None | bool():
             pass
@@ -46,21 +68,21 @@ def _check(value: object, pointer: str, depth_left: int) -> None:
         case Mapping():
             for key, member in value.items():
                 if not isinstance(key, str):
-                    raise ValueError(f"{pointer}: has a name that is not text")
+                    raise NotCanonical(pointer, "has a name that is not text")
                 _check_text(key, pointer)
-                _check(member, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", depth_left - 1)
+                _check(member, pointer + pointer_to(key), depth_left - 1)
         case list() | tuple():
             for index, element in enumerate(value):
                 _check(element, f"{pointer}/{index}", depth_left - 1)
         case _:
-            raise ValueError(f"{pointer}: is not a JSON value")
+            raise NotCanonical(pointer, "is not a JSON value")
 
 
 def _check_text(value: str, pointer: str) -> None:
     try:
         check_text(value)
     except ValueError as error:
-        raise ValueError(f"{pointer}: {error}") from None
+        raise NotCanonical(pointer, str(error)) from None
 
 
 def _check_number(value: float, pointer: str) -> None:
@@ -70,4 +92,4 @@ def _check_number(value: float, pointer: str) -> None:
         return
     if isinstance(value, float) and math.isfinite(value) and magnitude >= _EXPONENT_FROM:
         return
-    raise ValueError(f"{pointer}: is a number that JSON cannot carry exactly; send it as a string")
+    raise NotCanonical(pointer, "is a number that JSON cannot carry exactly; send it as a string")

@@ -58,6 +58,16 @@ def owner_key(subject: str, *, tenant: str = DEFAULT_TENANT, namespace: str = DE
     return f"{tenant}/{namespace}/{subject}"
 
 
+def shared_owner(entity: str, *, tenant: str = DEFAULT_TENANT) -> str:
+    """The `user_id` of a set that a whole tenant shares. No token yields it: a namespace is never empty."""
+    return f"{tenant}//{entity}"
+
+
 def entity_key(entity: str, *, tenant: str = DEFAULT_TENANT) -> str:
     """The stored `entity`: a feed is one tenant's."""
     return f"{tenant}/{entity}"
+
+
+def entity_name(key: str) -> str:
+    """The entity of an `entity_key`."""
+    return key.partition("/")[2]

@@ -11,7 +11,7 @@ import asyncpg
 import structlog
 
 from favsync.core.errors import OperatorError, SettingsError, Unavailable
-from favsync.store import epoch, migrate, sql
+from favsync.store import entities, epoch, migrate, sql
 from favsync.store.faults import AWAY, translated
 
 _log = structlog.get_logger(__name__)
@@ -40,13 +40,16 @@ class Database:
 
     Statements raise Unavailable while the database cannot be reached, and LockTimeout where another transaction holds
     the rows for longer than 250 ms. `opened` is set when it was reached for the first time; `obstacle` says, until
-    then, what it is waiting for.
+    then, what it is waiting for. `declared`: stored entities and their scopes; None where nothing is to be served.
     """
 
-    def __init__(self, *, pool_size: int, migrate_first: bool = True) -> None:
+    def __init__(
+        self, *, pool_size: int, migrate_first: bool = True, declared: Mapping[str, str] | None = None
+    ) -> None:
         self._target: dict[str, Any] = {}
         self._pool_size = pool_size
         self._migrate_first = migrate_first
+        self._declared = declared
         self._migrations = migrate.known()
         self._pool: asyncpg.Pool | None = None
         self._epoch: epoch.Epoch | None = None
@@ -138,17 +141,8 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
 
-    async def _migrate(self) -> None:
-        """Applies what is pending, without the limits of the pool's connections."""
-        connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
-        try:
-            await migrate.migrate(connection, self._migrations)
-        finally:
-            await connection.close(timeout=CONNECT_TIMEOUT_S)
-
     async def _open_once(self) -> None:
-        if self._migrate_first:
-            await self._migrate()
+        await self._prepare()
         pool: asyncpg.Pool = await asyncpg.create_pool(
             **self._target,
             min_size=1,
@@ -161,13 +155,28 @@ class Database:
         )
         self._pool = pool
 
+    async def _prepare(self) -> None:
+        """Applies what is pending, and sees that all that is stored is declared; without the limits of the pool's."""
+        connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
+        try:
+            if self._migrate_first:
+                await migrate.migrate(connection, self._migrations)
+            await self._check_schema(connection)
+            if self._declared is not None:
+                await entities.check(connection, self._declared)
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_S)
+
+    async def _check_schema(self, connection: asyncpg.Connection) -> None:
+        if todo := await migrate.pending(connection, self._migrations):
+            raise Unavailable(f"The schema is behind this release: run `favsync migrate` ({todo[0].file} is missing).")
+
     async def _inspect(self, connection: asyncpg.Connection) -> None:
         """Each new connection: is it the database we know, on the schema we need, and durable?"""
         [identity] = await connection.fetch(_IDENTITY)
         if identity["version"] < OLDEST_SERVER:
             raise SettingsError("database_url: PostgreSQL 15 or newer is needed")
-        if todo := await migrate.pending(connection, self._migrations):
-            raise Unavailable(f"The schema is behind this release: run `favsync migrate` ({todo[0].file} is missing).")
+        await self._check_schema(connection)
         self._epoch = await epoch.current(connection, identity)
         lax = [name for name in ("fsync", "synchronous_commit") if identity[name] == "off"]
         if lax and not self._warned:

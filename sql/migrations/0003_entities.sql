@@ -1,0 +1,168 @@
+-- Which entities were ever declared, and how: so that a start without one of them can ask whether records are left.
+CREATE TABLE entities (
+  name  text COLLATE "C" PRIMARY KEY,
+  scope text NOT NULL
+);
+INSERT INTO entities (name, scope)
+SELECT DISTINCT substr(entity, strpos(entity, '/') + 1), 'user' FROM records;
+
+-- The one way into `records`, from here on with a limit for each record, since entities differ in it. Arrays of equal
+-- length, one place a record, at most one record a key, in the order of arrival; many users at once. Gives for each record, by its place:
+--   seen_*   the version that stood before (null: none), read under the lock of the user's stream
+--   refused  true where it would give its user more than p_item_limit items of the entity (null: no limit); the limit
+--            is the same for all records of a user and entity
+-- Every other record wins exactly where its version is greater than the one seen: the law of core/merge.py.
+-- A call that changes nothing locks nothing and leaves no trace.
+--
+-- Tables meet arrays in plain joins only, and are written from arrays only: what Citus can spread. Arrays never meet
+-- arrays: the planner takes each for ten elements, and would compare a million pairs.
+-- The settings: one plan for all calls (planning anew at each costs more than running), and one by index (a plan made
+-- while the tables are empty would read them whole, and be kept while they grow). docs/adr/0001.
+CREATE FUNCTION push(
+  p_user text[], p_entity text[], p_item text[],
+  p_action_us bigint[], p_deleted boolean[], p_digest bytea[], p_fields text[],
+  p_item_limit bigint[]
+) RETURNS TABLE (place bigint, seen_action_us bigint, seen_deleted boolean, seen_digest bytea, refused boolean)
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  v_size    int := coalesce(cardinality(p_user), 0);
+  v_lost    bigint[];         -- the places that lose for certain
+  v_users   text[] := '{}';   -- whose streams are locked,
+  v_tops    bigint[] := '{}'; -- the greatest number of theirs that is not given away yet,
+  v_taken   bigint[] := '{}'; -- how many were taken,
+  v_won     boolean[] := '{}'; -- and whether any was given away
+  v_at      int := 0;
+  v_winners int := 0;
+  v_written int;
+  v_held    bigint;
+  v_row     record;
+  -- by place
+  v_seen_us      bigint[]  := array_fill(NULL::bigint, ARRAY[v_size]);
+  v_seen_deleted boolean[] := array_fill(NULL::boolean, ARRAY[v_size]);
+  v_seen_digest  bytea[]   := array_fill(NULL::bytea, ARRAY[v_size]);
+  v_refused      boolean[] := array_fill(false, ARRAY[v_size]);
+  v_seq          bigint[]  := array_fill(NULL::bigint, ARRAY[v_size]);
+BEGIN
+  -- Look first, without a lock. Versions only grow, so what loses here has lost for good.
+  SELECT coalesce(array_agg(i.place), '{}') INTO v_lost
+    FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest) WITH ORDINALITY
+           AS i (user_id, entity, item, action_us, deleted, digest, place)
+    JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
+   WHERE (i.action_us, i.deleted, i.digest) <= (r.action_us, r.deleted, r.digest);
+
+  -- Lock the streams of the others' users, always in the same order, and take as many numbers as may be needed.
+  IF cardinality(v_lost) < v_size THEN
+    FOR v_row IN
+      INSERT INTO streams AS s (user_id, seq)
+      SELECT i.user_id, count(*)
+        FROM unnest(p_user) WITH ORDINALITY AS i (user_id, place)
+       WHERE i.place <> ALL (v_lost)
+       GROUP BY i.user_id ORDER BY i.user_id COLLATE "C"
+      ON CONFLICT (user_id) DO UPDATE SET seq = s.seq + excluded.seq
+      RETURNING s.user_id, s.seq
+    LOOP
+      v_users := v_users || v_row.user_id;
+      v_tops := v_tops || v_row.seq;
+    END LOOP;
+    v_taken := array_fill(0::bigint, ARRAY[cardinality(v_users)]);
+    v_won := array_fill(false, ARRAY[cardinality(v_users)]);
+  END IF;
+
+  -- What stands now; nobody else changes it before we commit.
+  FOR v_row IN
+    SELECT i.place, r.action_us, r.deleted, r.digest
+      FROM unnest(p_user, p_entity, p_item) WITH ORDINALITY AS i (user_id, entity, item, place)
+      JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
+  LOOP
+    v_seen_us[v_row.place] := v_row.action_us;
+    v_seen_deleted[v_row.place] := v_row.deleted;
+    v_seen_digest[v_row.place] := v_row.digest;
+  END LOOP;
+
+  -- New items beyond the limit are refused, the later ones.
+  IF array_position(v_seen_us, NULL) IS NOT NULL THEN
+    FOR v_row IN
+      SELECT i.user_id, i.entity, min(i.item_limit) AS item_limit, array_agg(i.place ORDER BY i.place) AS places
+        FROM unnest(p_user, p_entity, v_seen_us, p_item_limit) WITH ORDINALITY
+               AS i (user_id, entity, seen_us, item_limit, place)
+       WHERE i.seen_us IS NULL AND i.item_limit IS NOT NULL
+       GROUP BY 1, 2
+    LOOP
+      SELECT count(*) INTO v_held FROM records r WHERE r.user_id = v_row.user_id AND r.entity = v_row.entity;
+      FOR v_over IN greatest(v_row.item_limit - v_held, 0) + 1 .. cardinality(v_row.places) LOOP
+        v_refused[v_row.places[v_over]] := true;
+      END LOOP;
+    END LOOP;
+  END IF;
+
+  -- The law, record by record, user by user as they are locked; from a user's last record, which gets the top number.
+  FOR place IN
+    SELECT i.place FROM unnest(p_user) WITH ORDINALITY AS i (user_id, place)
+     ORDER BY i.user_id COLLATE "C", i.place DESC
+  LOOP
+    seen_action_us := v_seen_us[place];
+    seen_deleted := v_seen_deleted[place];
+    seen_digest := v_seen_digest[place];
+    refused := v_refused[place];
+    RETURN NEXT;
+    CONTINUE WHEN place = ANY (v_lost);
+    IF v_users[v_at] IS DISTINCT FROM p_user[place] THEN
+      v_at := v_at + 1;
+      IF v_users[v_at] <> p_user[place] THEN  -- locked in this order, and not always told of in it
+        v_at := array_position(v_users, p_user[place]);
+      END IF;
+    END IF;
+    v_taken[v_at] := v_taken[v_at] + 1;
+    IF NOT refused AND (seen_action_us IS NULL OR
+         (p_action_us[place], p_deleted[place], p_digest[place]) > (seen_action_us, seen_deleted, seen_digest)) THEN
+      v_seq[place] := v_tops[v_at];
+      v_tops[v_at] := v_tops[v_at] - 1;
+      v_won[v_at] := true;
+      v_winners := v_winners + 1;
+    END IF;
+  END LOOP;
+
+  IF v_winners > 0 THEN
+    INSERT INTO records AS r (user_id, entity, item, action_us, deleted, digest, fields, seq)
+    SELECT i.user_id, i.entity, i.item, i.action_us, i.deleted, i.digest, i.fields::json, i.seq
+      FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields, v_seq)
+             AS i (user_id, entity, item, action_us, deleted, digest, fields, seq)
+     WHERE i.seq IS NOT NULL
+    ON CONFLICT (user_id, entity, item) DO UPDATE SET
+      action_us = excluded.action_us, deleted = excluded.deleted, digest = excluded.digest,
+      fields = excluded.fields, seq = excluded.seq
+    WHERE (excluded.action_us, excluded.deleted, excluded.digest) > (r.action_us, r.deleted, r.digest);
+    GET DIAGNOSTICS v_written = ROW_COUNT;
+    IF v_written <> v_winners THEN
+      RAISE EXCEPTION 'records were written without the lock of their stream' USING ERRCODE = 'serialization_failure';
+    END IF;
+    INSERT INTO feed_pending (user_id, entity, item, seq, action_us, deleted, digest, fields)
+    SELECT i.user_id, i.entity, i.item, i.seq, i.action_us, i.deleted, i.digest, i.fields::json
+      FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields, v_seq)
+             AS i (user_id, entity, item, action_us, deleted, digest, fields, seq)
+     WHERE i.seq IS NOT NULL;
+  END IF;
+
+  -- A neighbour was faster, or the limit refused: a user for whom nothing changed gets back what was taken.
+  IF NOT (true = ALL (v_won)) THEN
+    INSERT INTO streams AS s (user_id, seq)
+    SELECT u.user_id, u.n FROM unnest(v_users, v_taken, v_won) AS u (user_id, n, won) WHERE NOT u.won
+    ON CONFLICT (user_id) DO UPDATE SET seq = s.seq - excluded.seq;
+  END IF;
+END
+$$;
+
+-- As the releases before call it, while they are replaced.
+CREATE OR REPLACE FUNCTION push(
+  p_user text[], p_entity text[], p_item text[],
+  p_action_us bigint[], p_deleted boolean[], p_digest bytea[], p_fields text[],
+  p_item_limit bigint
+) RETURNS TABLE (place bigint, seen_action_us bigint, seen_deleted boolean, seen_digest bytea, refused boolean)
+LANGUAGE sql VOLATILE
+AS $$
+  SELECT place, seen_action_us, seen_deleted, seen_digest, refused
+    FROM push(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields,
+              array_fill(p_item_limit, ARRAY[coalesce(cardinality(p_user), 0)]))
+$$;

@@ -1,0 +1,2 @@
+-- The entities that were ever declared on this database.
+SELECT name, scope FROM entities

@@ -1,0 +1,130 @@
+"""What one owner has of some entities, or what changed of it since a cursor: how it is read, sealed and shown."""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from aiohttp import web
+
+from favsync.catalog.entity import Entity
+from favsync.core.cursor import Place
+from favsync.core.errors import CursorExpired, MalformedRequest
+from favsync.core.record import entity_key
+from favsync.entities import schemas
+from favsync.http import keys
+from favsync.http.headers import none_match
+from favsync.http.respond import not_modified, private_json
+from favsync.store import records
+from favsync.store.database import Database
+
+LIMIT_MAX = 10_000
+_LIMIT = re.compile(r"[0-9]{1,5}")
+
+
+class View:
+    """The records of `owner` in `entities`, as the query of a request asks for them.
+
+    `path`: where a GET shows them. `several`: they are shown by entity, not as one list.
+    """
+
+    def __init__(
+        self, request: web.Request, *, owner: str, tenant: str, entities: Sequence[Entity], path: str, several: bool
+    ) -> None:
+        self.owner = owner
+        self._request = request
+        self._database: Database = request.app[keys.DATABASE]
+        self._path = path
+        self._several = several
+        by_key = {entity_key(entity.stored, tenant=tenant): entity for entity in entities}
+        self._keys = sorted(by_key)
+        self._names = {key: by_key[key].name for key in self._keys}
+        self._epoch = self._database.epoch
+        seal, query = self._epoch.seal, request.query
+        if "after" in query and "page" in query:
+            raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
+        self._after = seal.read_cursor(query["after"], owner, self._keys) if "after" in query else None
+        self._place = seal.read_page(query["page"], owner, self._keys) if "page" in query else None
+        self._limit = _limit(query.get("limit"), default=max(LIMIT_MAX, sum(one.max_items or 0 for one in entities)))
+
+    async def check(self) -> None:
+        """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
+        if self._after is not None:
+            self._check(await records.latest_seq(self._database, self.owner))
+
+    async def unless_known(self) -> web.Response:
+        """304 where the caller has this very state: that rests on the owner's seq, and reads no records."""
+        if "If-None-Match" in self._request.headers and self._place is None:
+            seq = await records.latest_seq(self._database, self.owner)
+            self._check(seq)
+            headers = self._marks(seq)
+            if none_match(self._request.headers, headers["ETag"]):
+                return not_modified(headers=headers)
+        return await self.show()
+
+    async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+        if self._after is not None:
+            found = await records.changes(self._database, self.owner, self._keys, self._after, self._limit)
+        else:
+            index, item = (self._place.index, self._place.item) if self._place else (0, "")
+            keys_left = self._keys[index:]
+            behind = [item, *[""] * (len(keys_left) - 1)]
+            found = await records.read(self._database, self.owner, keys_left, behind, self._limit)
+        self._check(found.seq)
+        if found.more:
+            marks = self._onward(found)
+        elif self._place is not None:
+            marks = {"Sync-Cursor": self._cursor(self._place.seq)}
+        else:
+            marks = self._marks(found.seq)
+        return private_json(self._request, self._dump(found.rows), headers=marks | dict(headers))
+
+    def _dump(self, rows: list[records.Row]) -> object:
+        shown: dict[str, list[Any]] = {self._names[key]: [] for key in self._keys}
+        for row in rows if self._after is None else sorted(rows):
+            shown[self._names[row.entity]].append(schemas.dump_record(row))
+        if self._several:
+            return shown
+        [only] = shown.values()
+        return only
+
+    def _check(self, seq: int) -> None:
+        """CursorExpired where `seq` is not one that the caller's cursor, or page, leads to."""
+        # The connection that told `seq` may have been to another database than before.
+        seen = self._place.seq if self._place else self._after or 0
+        if seen > seq or self._database.epoch.id != self._epoch.id:
+            raise CursorExpired
+
+    def _cursor(self, seq: int) -> str:
+        return self._epoch.seal.cursor(self.owner, self._keys, seq)
+
+    def _marks(self, seq: int) -> dict[str, str]:
+        """What marks the whole state at `seq`, or all that changed since the cursor."""
+        representation = "all" if self._after is None else f"after {self._after}"
+        if self._several:
+            representation = f"several {representation}"
+        return {
+            "ETag": self._epoch.seal.etag(self.owner, self._keys, representation, seq),
+            "Sync-Cursor": self._cursor(seq),
+        }
+
+    def _onward(self, found: records.Listing) -> dict[str, str]:
+        """What leads on from a part. Of changes each part has a cursor, of a list the last one alone."""
+        last = found.rows[-1]
+        if self._after is not None:
+            cursor = self._cursor(last.seq)
+            return {"Sync-Cursor": cursor, "Link": self._next(after=cursor)}
+        place = Place(self._place.seq if self._place else found.seq, self._keys.index(last.entity), last.item)
+        return {"Link": self._next(page=self._epoch.seal.page(self.owner, self._keys, place))}
+
+    def _next(self, **step: str) -> str:
+        url = self._request.rel_url.with_path(self._path, keep_query=True).update_query(step)
+        return f'<{url}>; rel="next"'
+
+
+def _limit(text: str | None, *, default: int) -> int:
+    if text is None:
+        return default
+    if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= LIMIT_MAX:
+        raise MalformedRequest(f"`limit` must be a whole number from 1 to {LIMIT_MAX}.")
+    return int(text)

@@ -1,0 +1,39 @@
+"""Which entities were ever declared on a database: none that holds records may be forgotten."""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from favsync.core.errors import SettingsError
+from favsync.store import sql
+
+_LIST = sql.query("entities/list")
+_DECLARE = sql.query("entities/declare")
+_HOLDS = sql.query("entities/holds")
+
+
+async def check(connection: asyncpg.Connection, declared: Mapping[str, str]) -> None:
+    """Notes what is declared: stored name to scope.
+
+    Raises SettingsError where there are records of an entity that is not, or whose records the other scope would hide.
+    The connection should have no time limits.
+    """
+    known = {row["name"]: row["scope"] for row in await connection.fetch(_LIST)}
+    for name in sorted(known):
+        if known[name] != declared.get(name) and await connection.fetchval(_HOLDS, name):
+            raise SettingsError(_gone(name, known[name], declared.get(name)))
+    for name, scope in declared.items():
+        if known.get(name) != scope:
+            await connection.execute(_DECLARE, name, scope)
+
+
+def _gone(name: str, before: str, now: str | None) -> str:
+    if now is None:
+        return (
+            f"the database holds records of the entity {name!r}, which is not declared: declare it in favsync.toml, "
+            f"or name it as `was` of the entity that it became"
+        )
+    return (
+        f"entities.{name}.scope: the database holds records of it from when it was {before!r}; as {now!r} nobody "
+        f"could read them: leave the scope, or declare another entity"
+    )
