@@ -14,6 +14,7 @@ import marshmallow
 import structlog
 from marshmallow import fields
 
+from favsync.catalog.entity import FAVORITES, Entity
 from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
@@ -81,7 +82,9 @@ class Settings:
         Size(validate=bounds(1024, 64 * 1024**2)), "Bytes in the body of one request, at most", 1024**2
     )
     max_items: int = _setting(
-        fields.Integer(validate=bounds(1, 1_000_000)), "Items a user may have, deleted ones included", 10_000
+        fields.Integer(validate=bounds(1, 1_000_000)),
+        "Items a user may have of one entity, deleted ones included",
+        10_000,
     )
     rate_limit_user: float = _setting(
         fields.Float(validate=is_rate),
@@ -128,6 +131,7 @@ class Settings:
 
     issuers: tuple[Issuer, ...] = ()
     user_header: UserHeader | None = None
+    entities: tuple[Entity, ...] = (FAVORITES,)
 
     @property
     def embedded(self) -> bool:
