@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from favsync.core.rate import RateLimiter
-from favsync.favourites import routes as favourites
+from favsync.entities import doors as entities
 from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
 from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
@@ -45,13 +45,17 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
     app[keys.AUTHENTICATOR] = Authenticator(settings.all_issuers)
     app[keys.CONNECTIONS] = Connections(settings.max_connections, _patience_s(settings))
-    app[keys.DATABASE] = Database(pool_size=settings.database_pool, migrate_first=settings.migrate)
+    app[keys.DATABASE] = Database(
+        pool_size=settings.database_pool,
+        migrate_first=settings.migrate,
+        declared={entity.stored: entity.scope for entity in settings.entities},
+    )
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],
         app[keys.METRICS],
         now_us=now_us,
         max_clock_skew_s=settings.max_clock_skew,
-        max_items=settings.max_items,
+        max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
     app.on_response_prepare.extend([access.stamp, cors.stamp])
     app.cleanup_ctx.extend([_storage, _authenticator, monitor.running])
@@ -63,7 +67,8 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
 
 def doors(settings: Settings) -> list[Door]:
     """Every way in."""
-    found = [*favourites.doors(max_batch=settings.max_batch), *health.doors(), *openapi.doors(), *pages.doors()]
+    records = entities.doors(settings.all_entities, max_batch=settings.max_batch)
+    found = [*records, *health.doors(), *openapi.doors(), *pages.doors()]
     return found if settings.metrics_port else [*found, *monitor.doors()]
 
 

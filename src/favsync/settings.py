@@ -14,7 +14,7 @@ import marshmallow
 import structlog
 from marshmallow import fields
 
-from favsync.catalog.entity import FAVORITES, Entity
+from favsync.catalog.entity import FAVORITES, Entity, Scope
 from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
@@ -142,6 +142,21 @@ class Settings:
         """Those of the file, and the deployment itself where it has a secret."""
         secrets = tuple(secret for secret in (self.jwt_secret, self.jwt_secret_previous) if secret)
         return (*self.issuers, identity.own(secrets)) if secrets else self.issuers
+
+    @property
+    def all_entities(self) -> tuple[Entity, ...]:
+        """The entities, each with the limit of items that holds for it."""
+        return tuple(
+            dataclasses.replace(entity, max_items=self.max_items)
+            if entity.max_items is None and entity.scope is Scope.USER
+            else entity
+            for entity in self.entities
+        )
+
+    def namespaces(self, tenant: str) -> frozenset[str]:
+        """Those in which a tenant has users."""
+        sources = (*self.all_issuers, *((self.user_header,) if self.user_header else ()))
+        return frozenset(source.namespace for source in sources if source.tenant == tenant)
 
 
 # What flags and variables can say; the rest are tables of the file.

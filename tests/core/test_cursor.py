@@ -92,7 +92,7 @@ def test_the_seal_is_what_it_was_in_the_last_release() -> None:
 
 
 items = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=255)
-places = st.builds(Place, seq=seqs, index=st.integers(0, 65_535), item=items)
+places = st.builds(Place, seq=seqs, entity=st.integers(0, 65_535), item=items)
 
 
 @given(scopes, places)
@@ -123,7 +123,9 @@ def test_no_letter_of_a_page_can_be_changed(at: int, letter: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "undefined", "A" * 37, "A" * 41, "A" * 1397, "ü" * 40, "=" * 40, " " * 40])
 def test_what_was_never_a_page_is_not_one_that_expired(text: str) -> None:
-    with pytest.raises(MalformedRequest, match=r"^`page` is not one: follow the Link that came with the page before[.]$"):
+    with pytest.raises(
+        MalformedRequest, match=r"^`page` is not one: follow the Link that came with the page before[.]$"
+    ):
         SEAL.read_page(text, *ANN)
 
 

@@ -64,7 +64,8 @@ def dsn(shared_dsn: str) -> Iterator[str]:
 
 async def _empty(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    await connection.execute("DELETE FROM records; DELETE FROM streams; DELETE FROM feed_pending; DELETE FROM epoch")
+    for table in ("records", "streams", "feed_pending", "epoch", "entities"):
+        await connection.execute(f"DELETE FROM {table}")
     await connection.close()
 
 

@@ -378,7 +378,7 @@ async def test_limits(client: Client) -> None:
     await post(client, [fav("a"), fav("b"), fav("c")])
     receipts = await post(client, [fav("d"), fav("e", "DELETE"), fav("a", "DELETE")])
     assert [receipt["outcome"] for receipt in receipts] == ["applied", "limit", "applied"]
-    assert receipts[1]["detail"] == "a user may have 4 items, and this would be one more"
+    assert receipts[1]["detail"] == "there may be 4 items, and this would be one more"
     assert [record["item"] for record in (await get(client))[0]] == ["a", "b", "c", "d"]
     assert await post(client, [fav("e")], "bob") != []
 

@@ -26,7 +26,14 @@ def record(user: str, item: str, version: Version, entity: str = "e") -> Record:
 
 
 async def push(database: Database, *offered: Record, item_limit: int | None = None) -> list[records.Seen]:
-    return await records.push(database, offered, item_limit=item_limit)
+    return await records.push(database, offered, [item_limit] * len(offered))
+
+
+async def read(database: Database, user: str, entity: str) -> list[str]:
+    """The items of a user's whole list."""
+    listing = await records.read(database, user, [entity], [""], 10_000)
+    assert not listing.more
+    return [row.item for row in listing.rows]
 
 
 async def stored(connection: asyncpg.Connection) -> dict[Key, Version]:
@@ -118,7 +125,7 @@ async def test_what_changes_nothing_leaves_no_trace(database: Database, connecti
 async def test_full_versions_wait_for_the_feed(database: Database, connection: asyncpg.Connection) -> None:
     content = fields.canonical({"text": "ü", "n": 1.0})
     version = Version(7, False, fields.digest(content))
-    await records.push(database, [Record(Key("ann", "notes", "x"), version, content)], item_limit=None)
+    await records.push(database, [Record(Key("ann", "notes", "x"), version, content)], [None])
     row = await connection.fetchrow("SELECT *, fields::text AS text FROM feed_pending")
     assert row is not None
     assert (row["user_id"], row["entity"], row["item"], row["seq"]) == ("ann", "notes", "x", 1)
@@ -132,7 +139,7 @@ async def test_the_item_limit_holds_in_the_order_of_arrival(database: Database) 
         return [record("ann", item, Version(len(items), False)) for item in items]
 
     async def refused(offered: Sequence[Record]) -> list[bool]:
-        return [seen.refused for seen in await records.push(database, offered, item_limit=3)]
+        return [seen.refused for seen in await records.push(database, offered, [3] * len(offered))]
 
     assert await refused([*ann("a", "b"), record("bob", "a", Version(1, False))]) == [False, False, False]
     assert await refused(ann("b", "z", "y", "a", "x")) == [False, False, True, False, True]
@@ -140,8 +147,7 @@ async def test_the_item_limit_holds_in_the_order_of_arrival(database: Database) 
     assert await refused([record("ann", "y", Version(9, True))]) == [True]
     assert await records.latest_seq(database, "ann") == seq, "nothing changed"
     assert await refused([record("ann", "y", Version(9, True), entity="other")]) == [False]
-    listing = await records.read(database, "ann", "e")
-    assert [item for item, _ in listing.versions] == ["a", "b", "z"]
+    assert await read(database, "ann", "e") == ["a", "b", "z"]
 
 
 async def test_the_longest_names_fit(database: Database) -> None:
@@ -149,25 +155,61 @@ async def test_the_longest_names_fit(database: Database) -> None:
     for number in range(30):  # so that the index has pages to split
         item = f"{number:02d}" + "\U0010ffff" * 253
         await push(database, record(user, item, Version(1, False), entity="main/favorites"))
-    listing = await records.read(database, user, "main/favorites")
-    assert len(listing.versions) == 30
-    assert listing.seq == 30
+    assert len(await read(database, user, "main/favorites")) == 30
+    assert await records.latest_seq(database, user) == 30
 
 
 async def test_items_come_in_the_order_of_their_code_points(database: Database) -> None:
     items = ["a", "B", "ä", "Z", "_", "\U0001f600", "\uffee", "10", "9", "a b", "ab"]
     await push(database, *(record("ann", item, Version(1, False)) for item in items))
-    listing = await records.read(database, "ann", "e")
-    assert [item for item, _ in listing.versions] == sorted(items)
+    assert await read(database, "ann", "e") == sorted(items)
 
 
 async def test_changes_since(database: Database) -> None:
     await push(database, record("ann", "a", Version(1, False)), record("ann", "b", Version(1, False)))
     await push(database, record("ann", "a", Version(2, True)), record("ann", "a", Version(1, False), entity="other"))
-    assert await records.read(database, "ann", "e", after=2) == (4, [("a", Version(2, True))])
-    assert await records.read(database, "ann", "e", after=4) == (4, [])
-    assert await records.read(database, "ann", "nothing") == (4, [])
-    assert await records.read(database, "nobody", "e") == (0, [])
+    changed = records.Row("e", "a", 2, True, None, 3)
+    assert await records.changes(database, "ann", ["e"], 2, 9) == (4, [changed], False)
+    other = records.Row("other", "a", 1, False, None, 4)
+    assert await records.changes(database, "ann", ["e", "other"], 2, 9) == (4, [changed, other], False)
+    assert await records.changes(database, "ann", ["e", "other"], 2, 1) == (4, [changed], True)
+    assert await records.changes(database, "ann", ["e"], 4, 9) == (4, [], False)
+    assert await records.read(database, "ann", ["nothing"], [""], 9) == (4, [], False)
+    assert await records.read(database, "nobody", ["e"], [""], 9) == (0, [], False)
+
+
+async def test_what_is_large_comes_in_parts(database: Database) -> None:
+    """However many rows are asked for, an answer holds some 8 MiB of fields; and many small rows come all at once."""
+    large = fields.canonical({"text": "x" * 65_000})
+    for begin in range(0, 160, 40):
+        offered = [
+            Record(Key("ann", f"e{number % 2}", f"i{number:03d}"), Version(1, False, fields.digest(large)), large)
+            for number in range(begin, begin + 40)
+        ]
+        await push(database, *offered)
+    small = [record("bob", f"i{number:04d}", Version(number, False), entity="e0") for number in range(3000)]
+    for begin in range(0, 3000, 1000):
+        await push(database, *small[begin : begin + 1000])
+
+    seen, behind = [], ["", ""]
+    while True:
+        listing = await records.read(database, "ann", ["e0", "e1"], behind, 10_000)
+        assert sum(len(row.fields or "") for row in listing.rows) <= records.FIELDS_LENGTH_MAX
+        seen += listing.rows
+        last = seen[-1]
+        behind = [last.item, ""] if last.entity == "e0" else ["\U0010ffff", last.item]
+        if not listing.more:
+            break
+        assert len(listing.rows) > 100
+    assert [(row.entity, row.item) for row in seen] == sorted((f"e{n % 2}", f"i{n:03d}") for n in range(160))
+
+    listing = await records.read(database, "bob", ["e0"], [""], 10_000)
+    assert ([row.item for row in listing.rows], listing.more) == ([one.key.item for one in small], False)
+    listing = await records.read(database, "bob", ["e0"], ["i0099"], 2000)
+    assert (listing.rows[0].item, listing.rows[-1].item, listing.more) == ("i0100", "i2099", True)
+    assert len((await records.changes(database, "bob", ["e0"], 500, 10_000)).rows) == 2500
+    listing = await records.changes(database, "bob", ["e0"], 500, 2499)
+    assert (len(listing.rows), listing.rows[-1].seq, listing.more) == (2499, 2999, True)
 
 
 async def test_64_writers_never_deadlock_and_lose_nothing(database: Database, connection: asyncpg.Connection) -> None:
@@ -182,7 +224,7 @@ async def test_64_writers_never_deadlock_and_lose_nothing(database: Database, co
     async def write(offer: list[Record]) -> None:
         for _ in range(20):
             try:
-                await records.push(database, offer, item_limit=10)
+                await records.push(database, offer, [10] * len(offer))
             except LockTimeout as error:  # a queue of 64 may take longer than the limit; a deadlock is a fault
                 if isinstance(error.__cause__, asyncpg.DeadlockDetectedError):
                     raise

@@ -27,14 +27,14 @@ _PAGE = re.compile(r"[A-Za-z0-9_-]{38,1396}")  # with an index and an item of 1 
 
 
 class Place(NamedTuple):
-    """Where a reader of a list is who reads it in pages: behind `item` of the entity at `index`.
+    """Where a reader of a list is who reads it in pages: behind `item` of the entity at that index.
 
     `seq`: the user's when the first page was read. Whatever changed since is not missed by who then asks for what
     changed after it.
     """
 
     seq: int
-    index: int
+    entity: int
     item: str
 
 
@@ -68,7 +68,7 @@ class Seal:
     def page(self, user: str, entities: Sequence[str], place: Place) -> str:
         """What leads to the page behind `place`."""
         item = place.item.encode()
-        return self._seal("page", (user, *entities), place.seq, _INDEX.pack(place.index) + item)
+        return self._seal("page", (user, *entities), place.seq, _INDEX.pack(place.entity) + item)
 
     def read_page(self, text: str, user: str, entities: Sequence[str]) -> Place:
         """The place that `page` was given for the same user and entities; raises as `read_cursor` does."""
@@ -77,7 +77,7 @@ class Seal:
         raw = base64.urlsafe_b64decode(text + _PADDING)
         body = raw[_HEAD.size : -_MAC_BYTES]
         try:
-            place = Place(_HEAD.unpack_from(raw)[1], *_INDEX.unpack_from(body), body[_INDEX.size :].decode())
+            place = Place(_HEAD.unpack_from(raw)[1], _INDEX.unpack_from(body)[0], body[_INDEX.size :].decode())
         except UnicodeDecodeError:
             raise CursorExpired from None
         if place.seq > SEQ_MAX or not hmac.compare_digest(text.encode(), self.page(user, entities, place).encode()):

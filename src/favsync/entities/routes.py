@@ -1,52 +1,135 @@
 """The doors of every entity: /sync/{entity}, the legacy paths that it declares, and /sync for a user's own together."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from aiohttp import web
 
 from favsync.catalog.entity import Entity, Scope
-from favsync.core.errors import CursorExpired, Fault, InsufficientScope, InvalidRecords, MalformedRequest
+from favsync.core.errors import Fault, InsufficientScope, InvalidRecords
+from favsync.core.fields import pointer_to
 from favsync.core.merge import Outcome
-from favsync.core.record import Key, Record, entity_key, owner_key, shared_owner
-from favsync.entities import schemas
+from favsync.core.record import Key, Record, entity_key
+from favsync.entities import owners, schemas
 from favsync.entities.schemas import Form, Refused, Valid
-from favsync.entities.view import View
+from favsync.entities.view import Shown, View
 from favsync.http import keys
 from favsync.http.body import read_json
-from favsync.http.doors import Answer, Door
-from favsync.http.headers import Preferences, clock_offset_us, preferences
+from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, private_json
-from favsync.identity.authenticator import Identity, check_subject
+from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
-from favsync.sync import Receipt
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The records of one form in a body. `name`: what the body calls their entity; empty where it is one list."""
+    """The records of one entity in a body, which calls it `name`; what each is, place by place."""
 
     name: str
-    form: Form
+    entity: Entity
     candidates: list[Valid | Refused]
 
 
-class Doors:
-    """What one path, or pair of paths, leads to: `entities`, in lists of their own where there are `several`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What a path, or a pair of paths, is about: what GET shows, and the forms, by name, in which POST takes it.
 
-    `lenient_names`: `user` is passed over, as other members are, where the token does not allow it: the seed's form.
+    `plain`: the forms in which `user` is passed over, as any other member is, for a token that may not name one; None
+    where such a record is refused.
     """
 
-    def __init__(
-        self, entities: Sequence[Entity], writable: Sequence[Entity], get_path: str, *, several: bool, legacy: bool
-    ) -> None:
-        self._entities = entities
-        self._get_path = get_path
-        self._several = several
-        self._legacy = legacy
-        self.forms = {name: Form(entity, named=True) for entity in writable for name in entity.names}
-        self._plain = {name: Form(entity, named=False) for entity in writable for name in entity.names}
+    shown: Shown
+    forms: Mapping[str, Form]
+    plain: Mapping[str, Form] | None = None
 
     async def get(self, request: web.Request, caller: Identity) -> web.Response:
         """Records, tombstones included, ordered by item; with `after`, what changed since."""
         return await self._view(request, caller).unless_known()
+
+    async def post(self, request: web.Request, caller: Identity) -> web.Response:
+        """Takes records, and answers for each; with Prefer, nothing (204) or what then stands.
+
+        A preference is honoured only where every record was settled: an answer without receipts must not let a device
+        forget a record that was refused. And what then stands is shown only where it holds all that was sent.
+        """
+        wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
+        body = await read_json(request, max_bytes=request.app[keys.SETTINGS].max_body)
+        view = self._view(request, caller)
+        if wishes.returns == "representation":
+            await view.check()
+        parts, faults = self._read(request, caller, body, offset_us)
+        if faults and not wishes.lenient:
+            raise InvalidRecords(faults)
+
+        records = [
+            _record(part.entity, valid, caller, view.owner)
+            for part in parts
+            for valid in part.candidates
+            if isinstance(valid, Valid)
+        ]
+        refused = sum(len(part.candidates) for part in parts) - len(records)
+        request.app[keys.METRICS].receipt(Outcome.INVALID, refused)
+        receipts = await request.app[keys.SYNC].push(records)
+
+        lenient = ["handling=lenient"] if wishes.lenient else []
+        if not faults and all(receipt.outcome.settled for receipt in receipts):
+            if wishes.returns == "minimal":
+                return web.Response(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
+            if wishes.returns == "representation" and all(record.key.user == view.owner for record in records):
+                return await view.show(_applied([*lenient, "return=representation"]))
+        remaining = iter(receipts)
+        dumped = {
+            part.name: [
+                schemas.dump_receipt(next(remaining), candidate)
+                if isinstance(candidate, Valid)
+                else schemas.dump_refused(candidate)
+                for candidate in part.candidates
+            ]
+            for part in parts
+        }
+        content = {"receipts": dumped if self.shown.several else next(iter(dumped.values()))}
+        return private_json(request, content, headers=_applied(lenient))
+
+    def _view(self, request: web.Request, caller: Identity) -> View:
+        shared = [entity for entity in self.shown.entities if entity.scope is Scope.SHARED]
+        if shared:
+            owner = owners.shared(shared[0], caller)
+        else:
+            owner = owners.addressed(request, caller, may_ignore=self.plain is not None)
+        return View(request, self.shown, owner=owner, tenant=caller.tenant)
+
+    def _read(
+        self, request: web.Request, caller: Identity, body: object, offset_us: int
+    ) -> tuple[list[Part], list[Fault]]:
+        """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope."""
+        names_users = SYNC_ANY in caller.scopes
+        forms = self.forms if names_users or self.plain is None else self.plain
+        lists = schemas.read_several(body, forms) if self.shown.several else schemas.read_one(body, forms)
+        schemas.check_size(sum(len(content) for _, _, content in lists), request.app[keys.SETTINGS].max_batch)
+        if not names_users:
+            shared = any(form.entity.scope is Scope.SHARED and content for _, form, content in lists)
+            contents = chain.from_iterable(content for _, form, content in lists if form.named)
+            if shared or any(isinstance(one, dict) and ("user" in one or "namespace" in one) for one in contents):
+                raise InsufficientScope(SYNC_ANY)
+        namespaces = owners.namespaces(request, caller)
+        parts, faults = [], []
+        for name, form, content in lists:
+            prefix = pointer_to(name) if self.shown.several else ""
+            candidates, found = form.read(content, offset_us=offset_us, namespaces=namespaces, prefix=prefix)
+            parts.append(Part(name, form.entity, candidates))
+            faults += found
+        return parts, faults
+
+
+def _record(entity: Entity, valid: Valid, caller: Identity, owner: str) -> Record:
+    if entity.scope is Scope.SHARED:
+        owner = owners.shared(entity, caller)
+    elif valid.user is not None:
+        owner = owners.named(caller, valid.user, valid.namespace)
+    return Record(Key(owner, entity_key(entity.stored, tenant=caller.tenant), valid.item), valid.version, valid.fields)
+
+
+def _applied(preferences_applied: Sequence[str]) -> dict[str, Any]:
+    return {"Preference-Applied": ", ".join(preferences_applied)} if preferences_applied else {}

@@ -1,6 +1,7 @@
 """The wire form: `item`, `actionDate`, `action` as seed 003 has them, `fields` as the entity declares them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,14 +96,16 @@ class _Record(marshmallow.Schema):
     )
 
 
-class RecordSchema(_Record):
-    """A record as it is shown, whatever its entity."""
-
-    action = _action(*Action)
-    fields = fields.Dict(
-        metadata={"description": "Of an ADD, as it was written: what is declared now may differ from what was then"}
-    )
-
+# A record as it is shown, whatever its entity.
+RecordSchema = _Record.from_dict(
+    {
+        "action": _action(*Action),
+        "fields": fields.Dict(
+            metadata={"description": "Of an ADD, as it was written: what is declared now may differ from what was then"}
+        ),
+    },
+    name="RecordSchema",
+)
 
 # What dump_receipt and dump_refused make.
 RECEIPTS: dict[str, Any] = {
@@ -142,7 +145,7 @@ class Refused:
     detail: str
 
 
-class _NotValid(Exception):  # noqa: N818 -- it never leaves this module
+class _NotValid(Exception):
     def __init__(self, faults: Sequence[tuple[str, str]], valid: object = None) -> None:
         self.faults = faults
         self.echo = valid if isinstance(valid, dict) else {}
@@ -156,6 +159,7 @@ class Form:
 
     def __init__(self, entity: Entity, *, named: bool) -> None:
         self.entity = entity
+        self.named = named
         owner: dict[str, fields.Field[Any]] = {}
         if named and entity.scope is Scope.USER:
             owner = {
@@ -176,16 +180,18 @@ class Form:
             self.schema = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}{suffix}")
             self._add = self._delete = self.schema()
 
-    def read(self, body: Sequence[object], *, offset_us: int, prefix: str = "") -> tuple[list[Valid | Refused], list[Fault]]:
+    def read(
+        self, body: Sequence[object], *, offset_us: int, namespaces: AbstractSet[str], prefix: str
+    ) -> tuple[list[Valid | Refused], list[Fault]]:
         """What `body` holds, place by place, and every fault in it. `offset_us` is added to each date.
 
-        `prefix`: the pointer that leads to `body`.
+        `namespaces`: those that a record may name. `prefix`: the pointer that leads to `body`.
         """
         candidates: list[Valid | Refused] = []
         faults: list[Fault] = []
         for index, candidate in enumerate(body):
             try:
-                candidates.append(self._load(candidate, offset_us))
+                candidates.append(self._load(candidate, offset_us, namespaces))
             except _NotValid as error:
                 place = prefix + pointer_to(index)
                 faults += [Fault(index, place + pointer, detail) for pointer, detail in error.faults]
@@ -193,7 +199,7 @@ class Form:
                 candidates.append(Refused(error.echo, said))
         return candidates, faults
 
-    def _load(self, candidate: object, offset_us: int) -> Valid:
+    def _load(self, candidate: object, offset_us: int, namespaces: AbstractSet[str]) -> Valid:
         if not isinstance(candidate, dict):
             raise _NotValid([("", "is not an object")])
         deleted = candidate.get("action") == Action.DELETE
@@ -203,6 +209,10 @@ class Form:
             loaded: dict[str, Any] = (self._delete if deleted else self._add).load(candidate)
         except marshmallow.ValidationError as error:
             raise _NotValid(list(_flat(error.messages)), error.valid_data) from None
+        user, namespace = loaded.get("user"), loaded.get("namespace")
+        if namespace is not None and (user is None or namespace not in namespaces):
+            detail = "needs a user" if user is None else "is not one in which this tenant has users"
+            raise _NotValid([("/namespace", detail)], loaded)
         try:
             action_us = timestamp.within_range(loaded["actionDate"] + offset_us)
         except ValueError as error:
@@ -216,7 +226,7 @@ class Form:
             except NotCanonical as error:
                 raise _NotValid([(f"/fields{error.pointer}", error.detail)], loaded) from None
         version = Version(action_us, deleted, b"" if written is None else digest(written))
-        return Valid(loaded["item"], version, written, loaded.get("user"), loaded.get("namespace"))
+        return Valid(loaded["item"], version, written, user, namespace)
 
 
 def _flat(messages: Any, *path: str | int) -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- as marshmallow nests them
@@ -227,6 +237,14 @@ def _flat(messages: Any, *path: str | int) -> Iterator[tuple[str, str]]:  # noqa
     else:
         for message in messages:
             yield pointer_to(*path), message
+
+
+def read_one(body: object, forms: Mapping[str, Form]) -> list[tuple[str, Form, list[object]]]:
+    """The one list that a body is, in the shape of `read_several`: InvalidRecords where it is none."""
+    if not isinstance(body, list):
+        raise InvalidRecords([Fault(None, "", "is not an array")], "The body must be an array of records.")
+    [(name, form)] = forms.items()
+    return [(name, form, body)]
 
 
 def read_several(body: object, forms: Mapping[str, Form]) -> list[tuple[str, Form, list[object]]]:

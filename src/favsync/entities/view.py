@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
@@ -14,29 +14,30 @@ from favsync.core.record import entity_key
 from favsync.entities import schemas
 from favsync.http import keys
 from favsync.http.headers import none_match
-from favsync.http.respond import not_modified, private_json
+from favsync.http.respond import LIMIT_MAX, not_modified, private_json
 from favsync.store import records
 from favsync.store.database import Database
 
-LIMIT_MAX = 10_000
 _LIMIT = re.compile(r"[0-9]{1,5}")
 
 
+class Shown(NamedTuple):
+    """Of which entities a GET at `path` shows the records; `several`: by entity, not as one list."""
+
+    entities: Sequence[Entity]
+    path: str
+    several: bool = False
+
+
 class View:
-    """The records of `owner` in `entities`, as the query of a request asks for them.
+    """The records of `owner`, as the query of a request asks for them."""
 
-    `path`: where a GET shows them. `several`: they are shown by entity, not as one list.
-    """
-
-    def __init__(
-        self, request: web.Request, *, owner: str, tenant: str, entities: Sequence[Entity], path: str, several: bool
-    ) -> None:
+    def __init__(self, request: web.Request, shown: Shown, *, owner: str, tenant: str) -> None:
         self.owner = owner
         self._request = request
         self._database: Database = request.app[keys.DATABASE]
-        self._path = path
-        self._several = several
-        by_key = {entity_key(entity.stored, tenant=tenant): entity for entity in entities}
+        self._shown = shown
+        by_key = {entity_key(entity.stored, tenant=tenant): entity for entity in shown.entities}
         self._keys = sorted(by_key)
         self._names = {key: by_key[key].name for key in self._keys}
         self._epoch = self._database.epoch
@@ -45,7 +46,8 @@ class View:
             raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
         self._after = seal.read_cursor(query["after"], owner, self._keys) if "after" in query else None
         self._place = seal.read_page(query["page"], owner, self._keys) if "page" in query else None
-        self._limit = _limit(query.get("limit"), default=max(LIMIT_MAX, sum(one.max_items or 0 for one in entities)))
+        whole = max(LIMIT_MAX, sum(entity.max_items or 0 for entity in shown.entities))
+        self._limit = _limit(query.get("limit"), default=whole)
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
@@ -66,8 +68,8 @@ class View:
         if self._after is not None:
             found = await records.changes(self._database, self.owner, self._keys, self._after, self._limit)
         else:
-            index, item = (self._place.index, self._place.item) if self._place else (0, "")
-            keys_left = self._keys[index:]
+            first, item = (self._place.entity, self._place.item) if self._place else (0, "")
+            keys_left = self._keys[first:]
             behind = [item, *[""] * (len(keys_left) - 1)]
             found = await records.read(self._database, self.owner, keys_left, behind, self._limit)
         self._check(found.seq)
@@ -83,7 +85,7 @@ class View:
         shown: dict[str, list[Any]] = {self._names[key]: [] for key in self._keys}
         for row in rows if self._after is None else sorted(rows):
             shown[self._names[row.entity]].append(schemas.dump_record(row))
-        if self._several:
+        if self._shown.several:
             return shown
         [only] = shown.values()
         return only
@@ -101,7 +103,7 @@ class View:
     def _marks(self, seq: int) -> dict[str, str]:
         """What marks the whole state at `seq`, or all that changed since the cursor."""
         representation = "all" if self._after is None else f"after {self._after}"
-        if self._several:
+        if self._shown.several:
             representation = f"several {representation}"
         return {
             "ETag": self._epoch.seal.etag(self.owner, self._keys, representation, seq),
@@ -118,7 +120,7 @@ class View:
         return {"Link": self._next(page=self._epoch.seal.page(self.owner, self._keys, place))}
 
     def _next(self, **step: str) -> str:
-        url = self._request.rel_url.with_path(self._path, keep_query=True).update_query(step)
+        url = self._request.rel_url.with_path(self._shown.path, keep_query=True).update_query(step)
         return f'<{url}>; rel="next"'
 
 

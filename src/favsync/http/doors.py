@@ -55,6 +55,7 @@ class Door:
     choices: Sequence[str] = ()
     description: str = ""
     tag: str = "service"
+    deprecated: bool = False
 
 
 def register(app: web.Application, doors: Iterable[Door]) -> None:

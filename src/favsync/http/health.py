@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from favsync import __version__
+from favsync.core import fields
 from favsync.core.errors import Unavailable
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
@@ -10,7 +11,7 @@ from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.http.connections import HELD_BYTES_MAX, READER_S
 from favsync.http.doors import Answer, Door
 from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX
-from favsync.http.respond import json_response
+from favsync.http.respond import LIMIT_MAX, json_response
 from favsync.lanes import WAITING_MAX
 
 
@@ -43,6 +44,8 @@ async def index(request: web.Request) -> web.Response:
                 "maxBodyBytes": settings.max_body,
                 "maxItemsPerUser": settings.max_items,
                 "maxItemLength": ITEM_LENGTH_MAX,
+                "maxFieldsBytes": fields.BYTES_MAX,
+                "maxPage": LIMIT_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
                 "maxTokenLength": TOKEN_LENGTH_MAX,
                 "maxWaitingWritesPerUser": WAITING_MAX,
@@ -59,11 +62,12 @@ async def index(request: web.Request) -> web.Response:
                 "answerTimeoutSeconds": READER_S,
                 "maxBytesHeldForClients": HELD_BYTES_MAX,
             },
+            "entities": {entity.name: f"/sync/{entity.name}" for entity in settings.entities},
             "links": {
                 "openapi": "/openapi.json",
                 "docs": "/docs",
-                "getUserFavorites": "/getUserFavorites",
-                "postUserFavorites": "/postUserFavorites",
+                "sync": "/sync",
+                **{path[1:]: path for entity in settings.entities for path in entity.legacy or ()},
                 "healthz": "/healthz",
                 "readyz": "/readyz",
             },
@@ -74,7 +78,7 @@ async def index(request: web.Request) -> web.Response:
 def doors() -> list[Door]:
     status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
     unready = Answer(description="Something stands in the way: `reason`", schema=status, headers=["Retry-After"])
-    about = {"type": "object", "required": ["name", "version", "limits", "links"]}
+    about = {"type": "object", "required": ["name", "version", "limits", "entities", "links"]}
     return [
         Door(
             method="GET", path="/", handler=index, public=True, summary="What this is, its limits and its doors",

@@ -9,9 +9,10 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from favsync import __version__
 from favsync.core import errors
+from favsync.core.record import SUBJECT_LENGTH_MAX
 from favsync.http import cors, problems
 from favsync.http.doors import JSON, Answer, Door
-from favsync.http.respond import json_response
+from favsync.http.respond import LIMIT_MAX, json_response
 
 DOCUMENT = web.AppKey("openapi", dict[str, Any])
 
@@ -37,6 +38,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Sync-Cursor": _text("For `after`: keep it once you have stored what came with it"),
     "Cache-Control": _text("Private, and never used unasked"),
     "Vary": _text("What the answer depends on"),
+    "Link": _text('`rel="next"`: where the rest is. RFC 8288'),
     "Preference-Applied": _text("Which of the preferences were honoured. RFC 7240"),
     "WWW-Authenticate": _text('RFC 6750; with error="invalid_token" only where a token was sent'),
     "Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}},
@@ -50,6 +52,22 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "after": {
         "in": "query", "name": "after", "description": "A Sync-Cursor: only what changed since",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{34}$"},
+    },
+    "page": {
+        "in": "query", "name": "page", "description": "What a Link leads to: the list from there on",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{38,1396}$"},
+    },
+    "limit": {
+        "in": "query", "name": "limit", "description": "Records in one answer, at most; a Link leads to the others",
+        "schema": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX},
+    },
+    "user": {
+        "in": "query", "name": "user", "description": "Whose records, for a token with `sync:any`: a `sub`",
+        "schema": {"type": "string", "minLength": 1, "maxLength": SUBJECT_LENGTH_MAX, "pattern": "^[^\\x00]*$"},
+    },
+    "namespace": {
+        "in": "query", "name": "namespace", "description": "Of that user; without it, the caller's own",
+        "schema": {"type": "string"},
     },
     "If-None-Match": {
         "in": "header", "name": "If-None-Match", "description": "An ETag: 304 where nothing changed",
@@ -124,6 +142,8 @@ def _operation(door: Door) -> dict[str, Any]:
         "responses": dict(sorted(responses.items())),
         "security": [] if door.public else [{"bearer": [door.scope] if door.scope else []}],
     }
+    if door.deprecated:
+        operation["deprecated"] = True
     if door.description:
         operation["description"] = door.description
     if parameters := [*_path_parameters(door.path, door.choices), *door.parameters]:

@@ -35,6 +35,11 @@ class Identity:
     scopes: frozenset[str] = frozenset()
     expires_s: float | None = None
 
+    @property
+    def namespace(self) -> str:
+        """The space of the caller's issuer, within the tenant."""
+        return self.owner.split("/", 2)[1]
+
 
 class _Verifier(Protocol):
     @property

@@ -15,7 +15,8 @@ from favsync.core.errors import SettingsError
 from favsync.core.record import DEFAULT_NAMESPACE, DEFAULT_TENANT
 from favsync.identity.keys import Key, from_pem, from_secret
 
-SCOPES = ("feed:read", "sync:any", "admin")
+SYNC_ANY = "sync:any"
+SCOPES = ("feed:read", SYNC_ANY, "admin")
 SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

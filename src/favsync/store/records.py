@@ -75,7 +75,7 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
 async def read(database: Database, user: str, entities: Sequence[str], behind: Sequence[str], limit: int) -> Listing:
     """A user's records of `entities`, tombstones included, by entity and item: `limit` of them at most.
 
-    Each entity from behind an item of `behind`; '' is before the first. Of what has more than `FIELDS_LENGTH_MAX`, a part.
+    Each entity from behind an item of `behind`; '' is before the first. Of more than `FIELDS_LENGTH_MAX`, a part.
     """
     if len(entities) == 1:
         return await _read(database, _LIST, user, entities[0], behind[0], limit=limit)
