@@ -1,7 +1,6 @@
 """Settings: flags over FAVSYNC_* variables over favsync.toml over defaults, checked before anything starts."""
 
 import dataclasses
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from marshmallow import fields
 
 from favsync.catalog.entity import FAVORITES, Entity
 from favsync.core.errors import SettingsError
+from favsync.core.text import did_you_mean
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
 from favsync.identity.issuers import Issuer, Network, UserHeader
@@ -255,7 +255,7 @@ def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
     known = {*FIELDS, *TABLES}
     for name in content:
         if name not in known:
-            raise SettingsError(f"{path}: there is no setting {name!r}{_did_you_mean(name, known)}")
+            raise SettingsError(f"{path}: there is no setting {name!r}{did_you_mean(name, known)}")
     tables: dict[str, Any] = {}
     try:
         if "issuers" in content:
@@ -289,16 +289,11 @@ def _from_environment() -> tuple[dict[str, object], list[str]]:
     ours = {variable(name) for name in FIELDS} | {"FAVSYNC_CONFIG"}
     known = ours | {f"{name}_FILE" for name in ours}
     warnings = [
-        f"{name} is not a setting{_did_you_mean(name, ours)}"
+        f"{name} is not a setting{did_you_mean(name, ours)}"
         for name in sorted(os.environ)
         if name.startswith(PREFIX) and name not in known
     ]
     return found, warnings
-
-
-def _did_you_mean(name: str, known: Mapping[str, object] | set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _without_password(url: str) -> str:

@@ -51,8 +51,7 @@ def _check(value: object, pointer: str, depth_left: int) -> None:
         case str():
             _check_text(value, pointer)
         case int() | float():
-            if not is_exact(value):
-                raise ValueError(f"{pointer}: is a number that JSON cannot carry exactly; send it as a string")
+            _check_number(value, pointer)
         case Mapping():
             for key, member in value.items():
                 if not isinstance(key, str):
@@ -71,3 +70,8 @@ def _check_text(value: str, pointer: str) -> None:
         check_text(value)
     except ValueError as error:
         raise ValueError(f"{pointer}: {error}") from None
+
+
+def _check_number(value: float, pointer: str) -> None:
+    if not is_exact(value):
+        raise ValueError(f"{pointer}: is a number that JSON cannot carry exactly; send it as a string")
