@@ -68,6 +68,8 @@ class Ordered(Type):
 class Integer(Ordered):
     """A JSON number within 2^53 - 1; beyond, where not every reader keeps numbers, text."""
 
+    name = "integer"
+
     def order(self, value: object) -> int:
         if isinstance(value, str):
             return self._of_text(value)
@@ -106,6 +108,8 @@ class Integer(Ordered):
 
 @dataclass(frozen=True, kw_only=True)
 class Number(Ordered):
+    name = "number"
+
     def order(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValidationError("is not a number")
@@ -128,6 +132,8 @@ class Number(Ordered):
 class Decimal(Ordered):
     """A number that keeps its digits: text."""
 
+    name = "decimal"
+
     def order(self, value: object) -> Exact:
         if isinstance(value, int | float) and not isinstance(value, bool):
             raise ValidationError("is a number; send it as text")
@@ -143,6 +149,8 @@ class Decimal(Ordered):
 
 @dataclass(frozen=True, kw_only=True)
 class Day(Ordered):
+    name = "date"
+
     def order(self, value: object) -> str:
         text = checked_text(value)
         if not _DAY.found_in(text):
@@ -162,6 +170,8 @@ class Day(Ordered):
 @dataclass(frozen=True, kw_only=True)
 class Moment(Ordered):
     """A date and time. The schema is true but for the days next to a bound, which a zone may shift over it."""
+
+    name = "datetime"
 
     def order(self, value: object) -> int:
         try:

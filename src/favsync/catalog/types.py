@@ -12,6 +12,7 @@ from typing import Any, ClassVar, cast
 import marshmallow
 from marshmallow import ValidationError, fields
 
+from favsync.catalog.entity import unknown_of
 from favsync.catalog.patterns import Pattern
 from favsync.core.text import check_text
 
@@ -29,7 +30,9 @@ _EMAIL = Pattern(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LA
 
 
 class Type(ABC):
-    """What a value may be."""
+    """What a value may be. `name`: what a declaration calls it."""
+
+    name: ClassVar[str]
 
     @abstractmethod
     def judge(self, value: object) -> object:
@@ -37,7 +40,7 @@ class Type(ABC):
 
     @abstractmethod
     def schema(self) -> JsonSchema:
-        """JSON Schema that allows what `judge` does. `type` is always there."""
+        """JSON Schema that allows what `judge` does."""
 
     @abstractmethod
     def rules(self) -> list[str]:
@@ -99,8 +102,25 @@ class Length:
         return [f"{self.low} {noun}" if self.low == self.high else f"{self.low} to {self.high} {noun}"]
 
 
+class Anything(Type):
+    """What is looked into elsewhere."""
+
+    name = "any"
+
+    def judge(self, value: object) -> object:
+        return value
+
+    def schema(self) -> JsonSchema:
+        return {}
+
+    def rules(self) -> list[str]:
+        return []
+
+
 @dataclass(frozen=True, kw_only=True)
 class Boolean(Type):
+    name = "boolean"
+
     def judge(self, value: object) -> object:
         if not isinstance(value, bool):
             raise ValidationError("is not true or false")
@@ -121,6 +141,7 @@ class Text(Type):
     choices: tuple[object, ...] = ()
     pattern: Pattern | None = None
     form: ClassVar[tuple[Pattern, str] | None] = None
+    name = "string"
 
     def judge(self, value: object) -> object:
         text = checked_text(value)
@@ -146,10 +167,12 @@ class Text(Type):
 
 
 class Url(Text):
+    name = "url"
     form = (_URL, "is not an absolute http or https URL")
 
 
 class Email(Text):
+    name = "email"
     form = (_EMAIL, "is not an e-mail address")
 
 
@@ -159,6 +182,7 @@ class List(Type):
 
     length: Length
     item: Judged | None = None
+    name = "list"
 
     def judge(self, value: object) -> object:
         if not isinstance(value, list):
@@ -189,6 +213,7 @@ class Object(Type):
     """`members`: None where any may be."""
 
     members: marshmallow.Schema | None = None
+    name = "object"
 
     def judge(self, value: object) -> object:
         if not isinstance(value, dict):
@@ -207,7 +232,7 @@ class Object(Type):
         } | ({"required": needed} if needed else {})
 
     def rules(self) -> list[str]:
-        return [] if self.members is None else [f"unknown: {self.members.unknown}"]
+        return [] if self.members is None else [f"unknown: {unknown_of(self.members)}"]
 
 
 def checked_text(value: object) -> str:
