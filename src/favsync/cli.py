@@ -1,4 +1,4 @@
-"""The command line: `favsync serve | migrate | backup | restore | psql | token | config | openapi`."""
+"""The command line: `favsync serve | migrate | backup | restore | psql | token | config | entities | openapi`."""
 
 import asyncio
 import inspect
@@ -15,6 +15,7 @@ import typer
 
 from favsync import __version__, logs, settings
 from favsync.app import doors
+from favsync.catalog.listing import listing
 from favsync.core.errors import OperatorError, SettingsError
 from favsync.http import openapi
 from favsync.http.auth import issue
@@ -175,6 +176,16 @@ def show_config(*, config: _Config = None, **flags: object) -> None:
         typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name.partition('[')[0], 'default')}")
     for warning in warnings:
         typer.echo(f"favsync: {warning}", err=True)
+
+
+@app.command("entities")
+def show_entities(*, config: _Config = None) -> None:
+    """List the entities with their fields; or every fault in how favsync.toml declares them, and exit with 1."""
+    entities, faults = settings.declared(config)
+    if faults:
+        typer.echo("\n".join(faults), err=True)
+        raise typer.Exit(1)
+    typer.echo(listing(entities, settings.load(config=config)[0].max_items))
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 -- typer calls it so

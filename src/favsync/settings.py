@@ -1,7 +1,6 @@
 """Settings: flags over FAVSYNC_* variables over favsync.toml over defaults, checked before anything starts."""
 
 import dataclasses
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -14,8 +13,12 @@ import marshmallow
 import structlog
 from marshmallow import fields
 
+from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Scope
+from favsync.catalog.lines import Lines
+from favsync.catalog.listing import summary
 from favsync.core.errors import SettingsError
+from favsync.core.text import did_you_mean
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
 from favsync.identity.issuers import Issuer, Network, UserHeader
@@ -161,7 +164,7 @@ class Settings:
 
 # What flags and variables can say; the rest are tables of the file.
 FIELDS = {field.name: field for field in dataclasses.fields(Settings) if "field" in field.metadata}
-TABLES = ("issuers", "user_header")
+TABLES = ("issuers", "user_header", "entities")
 _SCHEMA = marshmallow.Schema.from_dict({name: field.metadata["field"] for name, field in FIELDS.items()})
 
 
@@ -195,7 +198,8 @@ def load(
     except marshmallow.ValidationError as error:
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
-    origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in tables}
+    own = [f"entities.{entity.name}" for entity in tables.get("entities", ()) if entity is not FAVORITES]
+    origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in (*tables, *own)}
     settings = Settings(**loaded, **tables)
     if settings.metrics_port and settings.metrics_port == settings.port:
         raise SettingsError(
@@ -251,26 +255,35 @@ def shown(settings: Settings) -> dict[str, str]:
             rows[name] = _without_password(value) if name == "database_url" else MASK
     for index, issuer in enumerate(settings.issuers):
         rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"
+    rows |= {f"entities.{entity.name}": summary(entity) for entity in settings.entities}
     if header := settings.user_header:
         rows["user_header"] = f"{header.name} for {header.tenant}/{header.namespace}"
     return rows
 
 
+def declared(config: Path | None = None) -> tuple[tuple[Entity, ...], list[str]]:
+    """The entities, and what is wrong in how the file declares them: `FILE:LINE: PLACE: SENTENCE`, by lines.
+
+    `config` as in `load`. Raises SettingsError where the file cannot be read at all.
+    """
+    path, text, content = _read(config)
+    return _entities(path, text, content.get("entities", {}))
+
+
+def _entities(path: Path, text: str, value: object) -> tuple[tuple[Entity, ...], list[str]]:
+    entities, mistakes = read_entities(value)
+    lines = Lines(text)
+    found = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=lambda pair: pair[0])
+    return entities, [f"{path}:{line}: {mistake.place}: {mistake.detail}" for line, mistake in found]
+
+
 def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
     """What it says of single settings, and the tables in it."""
-    path = config or Path(CONFIG_NAME)
-    if config is None and not _is_here(path):
-        return {}, {}
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"--config {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise SettingsError(f"{path}: {error}") from None
+    path, text, content = _read(config)
     known = {*FIELDS, *TABLES}
     for name in content:
         if name not in known:
-            raise SettingsError(f"{path}: there is no setting {name!r}{_did_you_mean(name, known)}")
+            raise SettingsError(f"{path}: there is no setting {name!r}{did_you_mean(name, known)}")
     tables: dict[str, Any] = {}
     try:
         if "issuers" in content:
@@ -279,8 +292,27 @@ def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
             tables["user_header"] = identity.read_user_header(content.pop("user_header"))
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.detail}") from None
+    if "entities" in content:
+        tables["entities"], faults = _entities(path, text, content.pop("entities"))
+        if faults:
+            more = f", and there are {len(faults) - 1} more: `favsync entities` lists them" if len(faults) > 1 else ""
+            raise SettingsError(faults[0] + more)
     # As a variable would have it: then 1.5 is no port here either.
     return {name: str(value) if isinstance(value, int | float) else value for name, value in content.items()}, tables
+
+
+def _read(config: Path | None) -> tuple[Path, str, dict[str, Any]]:
+    """The file of settings: where it is, and what is in it; nothing where there may be none."""
+    path = config or Path(CONFIG_NAME)
+    if config is None and not _is_here(path):
+        return path, "", {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        return path, text, tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"--config {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: {error}") from None
 
 
 def _is_here(path: Path) -> bool:
@@ -304,16 +336,11 @@ def _from_environment() -> tuple[dict[str, object], list[str]]:
     ours = {variable(name) for name in FIELDS} | {"FAVSYNC_CONFIG"}
     known = ours | {f"{name}_FILE" for name in ours}
     warnings = [
-        f"{name} is not a setting{_did_you_mean(name, ours)}"
+        f"{name} is not a setting{did_you_mean(name, ours)}"
         for name in sorted(os.environ)
         if name.startswith(PREFIX) and name not in known
     ]
     return found, warnings
-
-
-def _did_you_mean(name: str, known: Mapping[str, object] | set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _without_password(url: str) -> str:

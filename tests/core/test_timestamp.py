@@ -131,6 +131,17 @@ def test_whatever_is_read_is_what_the_standard_library_reads(text: str) -> None:
             assert _us(moment.replace(tzinfo=moment.tzinfo or UTC)) == instant_us
 
 
+@given(st.datetimes(), st.integers(-1439, 1439))
+@example(datetime(1, 1, 1), 1439)  # noqa: DTZ001
+@example(datetime(9999, 12, 31, 23, 59, 59, 999_999), -1439)  # noqa: DTZ001
+def test_an_instant_may_be_of_any_year(local: datetime, minutes: int) -> None:
+    zone = timezone(timedelta(minutes=minutes)) if minutes else UTC
+    written = local.isoformat(timespec="microseconds")
+    us = _us(local.replace(tzinfo=UTC))
+    assert timestamp.instant(written) == us
+    assert timestamp.instant(local.replace(tzinfo=zone).isoformat()) == us - minutes * timestamp.US_PER_MINUTE
+
+
 def test_the_edges_of_the_years() -> None:
     assert timestamp.within_range(timestamp.EARLIEST_US) == timestamp.EARLIEST_US
     assert timestamp.within_range(timestamp.LATEST_US) == timestamp.LATEST_US

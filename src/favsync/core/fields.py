@@ -10,8 +10,8 @@ from favsync.core.text import check_text
 
 DEPTH_MAX = 32
 BYTES_MAX = 65_536
-_SAFE_INTEGER = 2**53 - 1
-_EXPONENT_FROM = 1e21  # ECMAScript prints a number from here on with an exponent, below it as an integer
+SAFE_INTEGER = 2**53 - 1
+EXPONENT_FROM = 1e21  # ECMAScript prints a number from here on with an exponent, below it as an integer
 
 
 class NotCanonical(ValueError):
@@ -55,6 +55,15 @@ def digest(canonical_fields: bytes) -> bytes:
     return hashlib.sha256(canonical_fields).digest()
 
 
+def is_exact(number: float) -> bool:
+    """Whether JSON, read and written again, keeps this number: an integer up to 2^53 - 1, or what has an exponent."""
+    # NaN fails each comparison.
+    magnitude = abs(number)
+    if magnitude <= SAFE_INTEGER:
+        return True
+    return isinstance(number, float) and math.isfinite(number) and magnitude >= EXPONENT_FROM
+
+
 def _check(value: object, pointer: str, depth_left: int) -> None:
     if depth_left < 0:
         raise NotCanonical(pointer, f"is nested deeper than {DEPTH_MAX} levels")
@@ -86,10 +95,5 @@ def _check_text(value: str, pointer: str) -> None:
 
 
 def _check_number(value: float, pointer: str) -> None:
-    # NaN fails each comparison, and so lands here as well.
-    magnitude = abs(value)
-    if magnitude <= _SAFE_INTEGER:
-        return
-    if isinstance(value, float) and math.isfinite(value) and magnitude >= _EXPONENT_FROM:
-        return
-    raise NotCanonical(pointer, "is a number that JSON cannot carry exactly; send it as a string")
+    if not is_exact(value):
+        raise NotCanonical(pointer, "is a number that JSON cannot carry exactly; send it as a string")

@@ -1,4 +1,7 @@
-"""Text that every door can carry: UTF-8 on the wire, `text` in PostgreSQL."""
+"""Text that every door can carry: UTF-8 on the wire, `text` in PostgreSQL; and what a person meant to write."""
+
+import difflib
+from collections.abc import Iterable
 
 
 def check_text(value: str) -> None:
@@ -10,3 +13,15 @@ def check_text(value: str) -> None:
             value.encode()
         except UnicodeEncodeError:
             raise ValueError("holds half of a surrogate pair") from None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """How a sentence goes on where one of the known words is close to the one that is not.
+
+    >>> "there is no setting 'prot'" + did_you_mean("prot", ["host", "port"])
+    "there is no setting 'prot'; did you mean port?"
+    >>> did_you_mean("colour", ["host", "port"])
+    ''
+    """
+    close = difflib.get_close_matches(word, list(known))
+    return f"; did you mean {close[0]}?" if close else ""

@@ -21,16 +21,21 @@ _RFC3339 = re.compile(
 
 
 def parse(text: str) -> int:
-    """Microseconds since the epoch of an RFC 3339 date-time; without a zone it is GMT.
-
-    What is finer than a microsecond is cut off; second 60 is the last microsecond of second 59. The instant must
-    lie in the years 1970 to 2100, in GMT. Stricter than `datetime.fromisoformat`, which takes week dates, commas,
-    and times without minutes.
-
-    Raises ValueError with a sentence that does not repeat the text.
+    """`instant` of a date that a record may bear: it must lie in the years 1970 to 2100, in GMT.
 
     >>> parse("2017-05-02T10:45:12.798Z") == parse("2017-05-02T12:45:12.798+02:00") == parse("2017-05-02T10:45:12.798")
     True
+    """
+    return within_range(instant(text))
+
+
+def instant(text: str) -> int:
+    """Microseconds since the epoch of an RFC 3339 date-time of the years 1 to 9999; without a zone it is GMT.
+
+    What is finer than a microsecond is cut off; second 60 is the last microsecond of second 59. Stricter than
+    `datetime.fromisoformat`, which takes week dates, commas, and times without minutes.
+
+    Raises ValueError with a sentence that does not repeat the text.
     """
     match = _RFC3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
@@ -53,7 +58,7 @@ def parse(text: str) -> int:
             raise ValueError("has a zone offset that is none")
         offset_us = (offset_hour * 60 + offset_minute) * US_PER_MINUTE
         instant_us -= offset_us if sign == "+" else -offset_us
-    return within_range(instant_us)
+    return instant_us
 
 
 def within_range(instant_us: int) -> int:

@@ -7,12 +7,13 @@ from typing import Any
 from favsync.catalog.entity import Entity, Scope
 from favsync.core.errors import CursorExpired, FavsyncError, InsufficientScope, InvalidRecords, MalformedRequest
 from favsync.entities.routes import Resource
-from favsync.entities.schemas import RECEIPTS, Form, RecordSchema
+from favsync.entities.schemas import Form, ReceiptSchema, RecordSchema
 from favsync.entities.view import Shown
 from favsync.http.doors import Answer, Door
 from favsync.identity.issuers import SYNC_ANY
 
 _LIST: dict[str, Any] = {"type": "array", "items": RecordSchema}
+_RECEIPTS: dict[str, Any] = {"type": "array", "items": ReceiptSchema}
 _PRIVATE = ("Cache-Control", "Vary")
 _STATE = ("ETag", "Sync-Cursor", "Link", *_PRIVATE)
 _NAMING = ("user", "namespace")
@@ -98,7 +99,7 @@ def _writing(pair: _Pair) -> Door:
     receipts = {
         "type": "object",
         "required": ["receipts"],
-        "properties": {"receipts": _by_name(forms, RECEIPTS) if several else RECEIPTS},
+        "properties": {"receipts": _by_name(forms, _RECEIPTS) if several else _RECEIPTS},
     }
     return Door(
         method="POST", path=pair.post, handler=pair.resource.post, tag=pair.tag, deprecated=pair.deprecated,

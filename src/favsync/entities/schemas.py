@@ -107,23 +107,20 @@ RecordSchema = _Record.from_dict(
     name="RecordSchema",
 )
 
-# What dump_receipt and dump_refused make.
-RECEIPTS: dict[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "required": ["item", "outcome", "action", "actionDate"],
-        "properties": {
-            "user": {"type": "string"},
-            "namespace": {"type": "string"},
-            "item": {"type": ["string", "null"]},
-            "outcome": {"type": "string", "enum": list(Outcome)},
-            "action": {"type": ["string", "null"], "enum": [*Action, None]},
-            "actionDate": {"type": ["string", "null"]},
-            "detail": {"type": "string"},
-        },
-    },
-}
+
+class ReceiptSchema(marshmallow.Schema):
+    """What dump_receipt and dump_refused make."""
+
+    class Meta:
+        unknown = marshmallow.EXCLUDE
+
+    user = fields.String(metadata={"description": "As the record said it"})
+    namespace = fields.String(metadata={"description": "As the record said it"})
+    item = fields.String(required=True, allow_none=True)
+    outcome = fields.String(required=True, metadata={"enum": list(Outcome)})
+    action = fields.String(required=True, allow_none=True, metadata={"enum": [*Action, None]})
+    actionDate = fields.String(required=True, allow_none=True)  # noqa: N815 -- the protocol's name
+    detail = fields.String(metadata={"description": "Why it was not stored"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ class View:
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
-        if self._after is not None:
+        if self._after is not None or self._place is not None:
             self._check(await records.latest_seq(self._database, self.owner))
 
     async def unless_known(self) -> web.Response:

@@ -1,0 +1,224 @@
+"""The tables below `[entities.NAME.fields]`: from a field's declaration to the field that judges."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import Any
+
+from marshmallow import ValidationError
+
+from favsync.catalog.entity import Unknown, object_schema
+from favsync.catalog.mistakes import Mistakes, Path
+from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered
+from favsync.catalog.patterns import Pattern
+from favsync.catalog.types import Anything, Boolean, Email, Judged, Length, List, Object, Text, Type, Url
+from favsync.core.fields import DEPTH_MAX, SAFE_INTEGER
+from favsync.core.text import check_text, did_you_mean
+
+FIELDS_MAX = 500
+CHOICES_MAX = 1000
+LENGTH_MAX = 1_000_000
+NAME_LENGTH_MAX = 63
+
+_INTEGER_LIMIT = 10**38
+_ANY_LENGTH = Length(None, None)
+_EXAMPLE = 'is not a table such as { type = "string" }'
+
+_COMMON = ("type", "description", "allow_null")
+_KEYS: dict[str, Type] = {
+    "type": Anything(),
+    "description": Text(length=Length(1, 2000)),
+    "required": Boolean(),
+    "allow_null": Boolean(),
+    "min": Anything(),
+    "max": Anything(),
+    "min_length": Integer(low=0, high=LENGTH_MAX),
+    "max_length": Integer(low=0, high=LENGTH_MAX),
+    "choices": Anything(),
+    "pattern": Text(length=Length(1, 1000)),
+    "item": Anything(),
+    "fields": Anything(),
+    "unknown": Text(length=_ANY_LENGTH, choices=tuple(Unknown)),
+}
+
+
+def read_fields(value: object, path: Path, mistakes: Mistakes, *, level: int = 1) -> dict[str, Judged]:
+    """The fields of a table that are right. `level`: how deep in a record's `fields` they lie."""
+    if not isinstance(value, dict):
+        mistakes.note(path, "is not a table")
+        return {}
+    if len(value) > FIELDS_MAX:
+        mistakes.note(path, f"has more than {FIELDS_MAX} fields")
+        return {}
+    found = {}
+    for name, table in value.items():
+        place = (*path, name)
+        if fault := _name_fault(name):
+            mistakes.note(place, fault)
+        if field := _field(table, place, mistakes, level=level):
+            found[name] = field
+    return found
+
+
+def _name_fault(name: object) -> str | None:
+    if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH_MAX:
+        return f"must have 1 to {NAME_LENGTH_MAX} characters"
+    try:
+        check_text(name)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _field(table: object, path: Path, mistakes: Mistakes, *, level: int, item: bool = False) -> Judged | None:
+    if not isinstance(table, dict):
+        mistakes.note(path, _EXAMPLE)
+        return None
+    if level > DEPTH_MAX:
+        mistakes.note(path, f"is nested deeper than {DEPTH_MAX} levels")
+        return None
+    before = len(mistakes)
+    name = table.get("type")
+    if isinstance(name, str) and name in _TYPES:
+        own, build = _TYPES[name]
+    else:
+        own, build = tuple(_KEYS), _nothing
+        mistakes.note((*path, "type"), _type_fault(table))
+    allowed = [*_COMMON, *own] if item else [*_COMMON, "required", *own]
+    others = {
+        key: "means nothing for an item" if key == "required" else f"means nothing for type {name}" for key in _KEYS
+    }
+    given = mistakes.read(path, table, {key: Judged(_KEYS[key]) for key in allowed}, others)
+    kind = build(given, path, mistakes, level)
+    if len(mistakes) > before:
+        return None
+    return Judged(
+        kind,
+        required=given.get("required", False),
+        allow_null=given.get("allow_null", False),
+        description=given.get("description", ""),
+    )
+
+
+def _type_fault(table: dict[Any, Any]) -> str:
+    known = f"one of: {', '.join(_TYPES)}"
+    return f"must be {known}{did_you_mean(str(table['type']), _TYPES)}" if "type" in table else f"is missing: {known}"
+
+
+# -- what is built of each type: from the keys that are right, noting what is wrong with them together ----------------
+
+
+def _nothing(_given: dict[str, Any], _path: Path, _mistakes: Mistakes, _level: int) -> Type:
+    return Anything()
+
+
+def _boolean(_given: dict[str, Any], _path: Path, _mistakes: Mistakes, _level: int) -> Type:
+    return Boolean()
+
+
+def _text(kind: type[Text]) -> Callable[..., Type]:
+    def build(given: dict[str, Any], path: Path, mistakes: Mistakes, _level: int) -> Type:
+        length = _length(given, path, mistakes, ("character", "characters"))
+        pattern = None
+        try:
+            pattern = Pattern(given["pattern"]) if "pattern" in given else None
+        except ValueError as error:
+            mistakes.note((*path, "pattern"), str(error))
+        bare = kind(length=length, pattern=pattern)
+        return kind(length=length, pattern=pattern, choices=_choices(given, bare, path, mistakes))
+
+    return build
+
+
+def _ordered(kind: type[Ordered]) -> Callable[..., Type]:
+    def build(given: dict[str, Any], path: Path, mistakes: Mistakes, _level: int) -> Type:
+        ends: dict[str, Any] = {}
+        for key in ("min", "max"):
+            if key in given:
+                value = _as_sent(given[key], kind)
+                try:
+                    kind().order(value)
+                    ends[key] = value
+                except ValidationError as error:
+                    mistakes.note((*path, key), str(error.messages[0]))
+        low, high = ends.get("min"), ends.get("max")
+        if low is not None and high is not None and kind().order(low) > kind().order(high):
+            mistakes.note((*path, "max"), "is less than min")
+            low = high = None
+        bare = kind(low=low, high=high)
+        return kind(low=low, high=high, choices=_choices(given, bare, path, mistakes))
+
+    return build
+
+
+def _list(given: dict[str, Any], path: Path, mistakes: Mistakes, level: int) -> Type:
+    length = _length(given, path, mistakes, ("element", "elements"))
+    if "item" not in given:
+        return List(length=length)
+    return List(length=length, item=_field(given["item"], (*path, "item"), mistakes, level=level + 1, item=True))
+
+
+def _object(given: dict[str, Any], path: Path, mistakes: Mistakes, level: int) -> Type:
+    if "fields" not in given:
+        if "unknown" in given:
+            mistakes.note((*path, "unknown"), "means something beside fields only")
+        return Object()
+    unknown = Unknown(given.get("unknown", Unknown.REFUSE))
+    members = read_fields(given["fields"], (*path, "fields"), mistakes, level=level + 1)
+    return Object(members=object_schema("Members", members, unknown)())
+
+
+def _length(given: dict[str, Any], path: Path, mistakes: Mistakes, noun: tuple[str, str]) -> Length:
+    low, high = (int(given[key]) if key in given else None for key in ("min_length", "max_length"))
+    if low is not None and high is not None and low > high:
+        mistakes.note((*path, "max_length"), "is less than min_length")
+        return _ANY_LENGTH
+    return Length(low, high, noun)
+
+
+def _choices(given: dict[str, Any], kind: Type, path: Path, mistakes: Mistakes) -> tuple[object, ...]:
+    """`kind`: the type with all its other rules, which a choice must follow, or it could never be made."""
+    if "choices" not in given:
+        return ()
+    path = (*path, "choices")
+    written = given["choices"]
+    if not isinstance(written, list) or not 1 <= len(written) <= CHOICES_MAX:
+        mistakes.note(path, f"is not a list of 1 to {CHOICES_MAX}")
+        return ()
+    found: list[object] = []
+    for index, value in enumerate(written):
+        sent = _as_sent(value, type(kind))
+        try:
+            kind.judge(sent)
+        except ValidationError as error:
+            mistakes.note((*path, index), str(error.messages[0]))
+            continue
+        if sent in found:
+            mistakes.note((*path, index), "is there twice")
+        found.append(sent)
+    return tuple(found)
+
+
+def _as_sent(value: object, kind: type[Type]) -> object:
+    """What TOML writes in a way of its own, as JSON has it: a date, and an integer that JSON would not carry."""
+    if isinstance(value, datetime) and value.tzinfo is UTC:
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):  # or a datetime, which is one
+        return value.isoformat()
+    if kind is Integer and type(value) is int and SAFE_INTEGER < abs(value) < _INTEGER_LIMIT:
+        return str(value)
+    return value
+
+
+_LENGTHS = ("min_length", "max_length")
+_BOUNDS = ("min", "max", "choices")
+_OF_TEXT: tuple[type[Text], ...] = (Url, Email)
+_WITH_ORDER: tuple[type[Ordered], ...] = (Integer, Number, Decimal, Moment, Day)
+# The keys that mean something, and what is built of them.
+_TYPES: dict[str, tuple[tuple[str, ...], Callable[..., Type]]] = {
+    Text.name: ((*_LENGTHS, "choices", "pattern"), _text(Text)),
+    **{kind.name: (_BOUNDS, _ordered(kind)) for kind in _WITH_ORDER},
+    Boolean.name: ((), _boolean),
+    **{kind.name: ((*_LENGTHS, "choices"), _text(kind)) for kind in _OF_TEXT},
+    List.name: ((*_LENGTHS, "item"), _list),
+    Object.name: (("fields", "unknown"), _object),
+}
