@@ -131,9 +131,15 @@ def _parse_json(body: bytes) -> object:
         if not _HALF_A_PAIR.search(body):
             raise MalformedRequest(f"The body is not JSON: {error}.") from None
         try:
-            return json.loads(body.decode(), parse_constant=_refuse)
+            return json.loads(body.decode(), parse_int=_integer, parse_constant=_refuse)
         except (ValueError, RecursionError):
             raise MalformedRequest(f"The body is not JSON: {error}.") from None
+
+
+def _integer(digits: str) -> float:
+    """As orjson has it: what no 64 bits hold is a float, so that the same record is the same whoever reads it."""
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else float(digits)
 
 
 def _refuse(name: str) -> None:
