@@ -7,16 +7,30 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from favsync.core.fields import canonical
 from tests.e2e.service import Service, postgres_pid
 
 ROUNDS = int(os.environ.get("TEST_KILL_ROUNDS", "20"))
 SEED = int(os.environ.get("TEST_KILL_SEED", "20170502"))
 WRITERS = 4
-GET = "/getUserFavorites"
-POST = "/postUserFavorites"
+LEGACY = "/postUserFavorites"
+DECLARED = """
+[entities.notes.fields]
+text = { type = "string", required = true }
+n = { type = "number" }
+"""
+
+
+class Told(NamedTuple):
+    """A version as a writer sent it, `fields` canonical. A writer sends no two of one date for one record."""
+
+    at: str
+    action: str
+    fields: bytes | None
 
 
 class Writer(threading.Thread):
@@ -28,8 +42,8 @@ class Writer(threading.Thread):
         self._chance = random.Random(seed)
         self.user = f"writer-{number}"
         self.clock = 0
-        self.acknowledged: dict[str, tuple[str, str]] = {}
-        self.offered: dict[str, set[tuple[str, str]]] = {}
+        self.acknowledged: dict[tuple[str, str], Told] = {}  # by entity and item
+        self.offered: dict[str, dict[tuple[str, str], Told]] = {}  # whole requests, by their date
         self.confirmations = 0
         self.stopping = False
 
@@ -37,33 +51,60 @@ class Writer(threading.Thread):
         while not self.stopping:
             self.clock += 1
             at = f"2020-01-{1 + self.clock // 86400:02d}T{self.clock // 3600 % 24:02d}:{self.clock // 60 % 60:02d}:{self.clock % 60:02d}.000Z"  # noqa: E501
-            items = self._chance.sample(range(30), self._chance.randrange(1, 6))
-            action = self._chance.choice(["ADD", "DELETE"])
-            sent = [{"item": f"item{item}", "actionDate": at, "action": action} for item in items]
-            for record in sent:
-                self.offered.setdefault(record["item"], set()).add((at, action))
+            sent = {"favorites": self._records("favorites", at)}
+            path = self._chance.choice(["/sync", "/sync", LEGACY])
+            if path == "/sync":
+                sent["notes"] = self._records("notes", at)
+            offered = {(name, one["item"]): _told(one) for name, records in sent.items() for one in records}
+            self.offered[at] = offered
+            content = sent["favorites"] if path == LEGACY else sent
             try:
-                answer = self._service.request("POST", POST, sent, user=self.user, timeout_s=20)
+                answer = self._service.request("POST", path, content, user=self.user, timeout_s=20)
             except (OSError, http.client.HTTPException):
                 time.sleep(0.05)
                 continue
             if answer.status == 200:
-                assert {receipt["outcome"] for receipt in answer.content["receipts"]} == {"applied"}
-                self.acknowledged |= {record["item"]: (at, action) for record in sent}
+                receipts = answer.content["receipts"]
+                lists = [receipts] if path == LEGACY else receipts.values()
+                assert {receipt["outcome"] for one in lists for receipt in one} == {"applied"}
+                self.acknowledged |= offered
                 self.confirmations += 1
             else:
                 assert answer.status == 503, answer
 
+    def _records(self, name: str, at: str) -> list[dict[str, Any]]:
+        action = self._chance.choice(["ADD", "ADD", "DELETE"])
+        records: list[dict[str, Any]] = [
+            {"item": f"item{item}", "actionDate": at, "action": action}
+            for item in self._chance.sample(range(30), self._chance.randrange(1, 6))
+        ]
+        if name == "notes" and action == "ADD":
+            for record in records:
+                text = self._chance.choice(["", "\U0001f600", "ü" * 4000]) + str(self._chance.random())
+                record["fields"] = {"text": text, "n": self._chance.choice([1.0, 1e21, self._chance.random()])}
+        return records
+
     def check(self) -> None:
-        """What was acknowledged by now is in what is read from now on; the writer meanwhile goes on."""
+        """What was acknowledged by now is in what is read from now on; the writer meanwhile goes on.
+
+        And of what was not acknowledged, a request is there as a whole or not at all.
+        """
         acknowledged = self.acknowledged.copy()
-        answer = self._service.request("GET", GET, user=self.user)
+        answer = self._service.request("GET", "/sync", user=self.user)
         assert answer.status == 200, answer
-        stored = {record["item"]: (record["actionDate"], record["action"]) for record in answer.content}
-        for item, version in acknowledged.items():
-            assert stored[item] >= version, f"{self.user} was told that {item} is {version}; it is {stored[item]}"
-        for item, version in stored.items():
-            assert version in self.offered[item], f"{self.user} never wrote {version} to {item}"
+        stored = {(name, one["item"]): _told(one) for name, records in answer.content.items() for one in records}
+        for key, told in acknowledged.items():
+            assert stored[key].at >= told.at, f"{self.user} was told that {key} is {told}; it is {stored[key]}"
+        for key, told in stored.items():
+            request = self.offered[told.at]
+            assert request[key] == told, f"{self.user} never wrote {told} to {key}"
+            for other in request:
+                assert stored[other].at >= told.at, f"{self.user} wrote {other} with {key} at {told.at}: half is there"
+
+
+def _told(record: dict[str, Any]) -> Told:
+    content = record.get("fields")
+    return Told(record["actionDate"], record["action"], None if content is None else canonical(content))
 
 
 def _kill(victims: str, service: Service, postgres: int) -> None:
@@ -76,9 +117,11 @@ def _kill(victims: str, service: Service, postgres: int) -> None:
 
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
-def test_what_was_acknowledged_is_there(data_dir: Path) -> None:
+def test_what_was_acknowledged_is_there(data_dir: Path, tmp_path: Path) -> None:
     chance = random.Random(SEED)
-    service = Service(data_dir=data_dir)
+    config = tmp_path / "favsync.toml"
+    config.write_text(DECLARED)
+    service = Service(data_dir=data_dir, config=config)
     service.start()
     writers = [Writer(service, number, chance.randrange(2**32)) for number in range(WRITERS)]
     for writer in writers:
