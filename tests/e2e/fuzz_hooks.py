@@ -60,7 +60,7 @@ def _kept(value: Any) -> Any:
             return [_kept(element) for element in value]
         case str():
             return value.replace("\0", "_")
-        case float():
+        case int() | float():
             return value if is_exact(value) else 0
         case _:
             return value
