@@ -73,7 +73,10 @@ def test_what_make_serve_prints_can_be_pasted(served: tuple[dict[str, str], str,
 @pytest.mark.parametrize(
     ("page", "not_run"),
     [
-        ("README.md", ["serve", "serve", "not run by the test of this page, which is one of them", "needs a server of yours"]),
+        (
+            "README.md",
+            ["serve", "serve", "not run by the test of this page, which is one of them", "needs a server of yours"],
+        ),
         ("docs/operate.md", []),
     ],
 )
