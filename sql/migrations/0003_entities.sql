@@ -90,6 +90,9 @@ BEGIN
        WHERE i.seen_us IS NULL AND i.item_limit IS NOT NULL
        GROUP BY 1, 2
     LOOP
+      -- Nobody has more records than changes, so that a large set need not be counted while its stream is locked. Only
+      -- among few: finding each of many users takes longer than counting what one has.
+      CONTINUE WHEN cardinality(v_users) <= 8 AND v_tops[array_position(v_users, v_row.user_id)] <= v_row.item_limit;
       SELECT count(*) INTO v_held FROM records r WHERE r.user_id = v_row.user_id AND r.entity = v_row.entity;
       FOR v_over IN greatest(v_row.item_limit - v_held, 0) + 1 .. cardinality(v_row.places) LOOP
         v_refused[v_row.places[v_over]] := true;

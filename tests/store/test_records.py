@@ -148,6 +148,9 @@ async def test_the_item_limit_holds_in_the_order_of_arrival(database: Database) 
     assert await records.latest_seq(database, "ann") == seq, "nothing changed"
     assert await refused([record("ann", "y", Version(9, True), entity="other")]) == [False]
     assert await read(database, "ann", "e") == ["a", "b", "z"]
+    eve = [record("eve", item, Version(1, False)) for item in "abcd"]
+    assert await refused(eve) == [False, False, False, True]
+    assert await refused(eve[::-1]) == [True, False, False, False], "who was refused leaves no room"
 
 
 async def test_the_longest_names_fit(database: Database) -> None:
