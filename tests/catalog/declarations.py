@@ -310,12 +310,26 @@ def _with_options(draw: st.DrawFn, declared: st.SearchStrategy[Declared]) -> Dec
     return Declared(table | {"allow_null": True}, one.right | st.just((None, None)), wrong)
 
 
-SCALARS = st.one_of(strings(), web(), integers(), numbers(), decimals(), dates(), moments(), booleans())
+KINDS = {
+    "string": strings(), "web": web(), "integer": integers(), "number": numbers(), "decimal": decimals(),
+    "date": dates(), "datetime": moments(), "boolean": booleans(),
+}  # fmt: skip
 FIELDS = st.recursive(
-    _with_options(SCALARS), lambda inner: _with_options(lists(inner)) | _with_options(objects(inner)), max_leaves=6
+    _with_options(st.one_of(*KINDS.values())),
+    lambda inner: _with_options(lists(inner)) | _with_options(objects(inner)),
+    max_leaves=6,
 )
 
 
 def entities() -> st.SearchStrategy[Declared]:
     """Of an entity: what stands in its `fields`."""
     return objects(FIELDS, free=False)
+
+
+def alone(declared: Declared) -> Declared:
+    """The same as the only field of an entity."""
+    return Declared(
+        {"type": "object", "fields": {"x": declared.table}},
+        declared.right.map(lambda pair: ({"x": pair[0]}, {"x": pair[1]})),
+        declared.wrong.map(lambda pair: ({"x": pair[0]}, ("x", *pair[1]))),
+    )

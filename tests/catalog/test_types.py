@@ -18,7 +18,7 @@ from favsync.catalog import ranges
 from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import Entity
 from favsync.catalog.patterns import Pattern
-from tests.catalog.declarations import Declared, entities
+from tests.catalog.declarations import KINDS, Declared, alone, entities
 
 
 def declare(table: dict[str, Any]) -> Entity:
@@ -42,24 +42,31 @@ def json_schema(entity: Entity) -> dict[str, Any]:
     return printed
 
 
-@given(st.data(), entities())
-def test_what_is_right_is_taken_unchanged_and_what_is_wrong_is_refused_where_it_is(
-    data: st.DataObject, declared: Declared
-) -> None:
-    table = {key: value for key, value in declared.table.items() if key != "type"}
-    entity = declare(table)
+def judge(declared: Declared, data: st.DataObject, draws: int) -> None:
+    """Judges right values, and wrong ones where there are any, of an entity with such `fields`."""
+    entity = declare({key: value for key, value in declared.table.items() if key != "type"})
     schema = entity.fields()
     printed = jsonschema_rs.Draft202012Validator(json_schema(entity))
-    sent, made = data.draw(declared.right, label="right")
-    assert repr(schema.load(sent)) == repr(made)
-    assert printed.is_valid(sent)
-    if declared.wrong.is_empty:
-        return
-    wrong, place = data.draw(declared.wrong, label="wrong")
-    with pytest.raises(marshmallow.ValidationError) as caught:
-        schema.load(wrong)
-    assert places(caught.value.messages) == [place]
-    assert not printed.is_valid(wrong)
+    for sent, made in data.draw(st.lists(declared.right, min_size=draws, max_size=draws), label="right"):
+        assert repr(schema.load(sent)) == repr(made)
+        assert printed.is_valid(sent)
+    draws = 0 if declared.wrong.is_empty else draws
+    for wrong, place in data.draw(st.lists(declared.wrong, min_size=draws, max_size=draws), label="wrong"):
+        with pytest.raises(marshmallow.ValidationError) as caught:
+            schema.load(wrong)
+        assert places(caught.value.messages) == [place]
+        assert not printed.is_valid(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_a_type_takes_what_is_right_unchanged_and_refuses_what_is_wrong(kind: str, data: st.DataObject) -> None:
+    judge(data.draw(KINDS[kind].map(alone)), data, 20)
+
+
+@given(st.data(), entities())
+def test_what_is_wrong_is_refused_where_it_is(data: st.DataObject, declared: Declared) -> None:
+    judge(declared, data, 2)
 
 
 NUMBERS = st.from_regex(r"\A-?[0-9]{1,4}(\.[0-9]{1,3})?\Z")
