@@ -3,6 +3,7 @@
 import tomllib
 from typing import Any
 
+import orjson
 import pytest
 
 from favsync.catalog.declaration import read_entities
@@ -67,19 +68,21 @@ def backend(subject: str = "backend", *, claims: dict[str, Json] | None = None, 
     return {"Authorization": f"Bearer {token(subject, scope=SYNC_ANY, **(claims or {}))}", **headers}
 
 
-async def post(client: Client, path: str, content: Json, headers: dict[str, str] | None = None, **params: str) -> Json:
+async def post(
+    client: Client, path: str, content: Json, headers: dict[str, str] | None = None, /, **params: str
+) -> Json:
     response = await client.post(path, json=content, params=params, headers=bearer() if headers is None else headers)
     assert response.status == 200, await response.text()
     return (await response.json())["receipts"]
 
 
-async def get(client: Client, path: str, headers: dict[str, str] | None = None, **params: str) -> Json:
+async def get(client: Client, path: str, headers: dict[str, str] | None = None, /, **params: str) -> Json:
     response = await client.get(path, params=params, headers=bearer() if headers is None else headers)
     assert response.status == 200, await response.text()
     return await response.json()
 
 
-async def cursor(client: Client, path: str, headers: dict[str, str] | None = None, **params: str) -> str:
+async def cursor(client: Client, path: str, headers: dict[str, str] | None = None, /, **params: str) -> str:
     response = await client.get(path, params=params, headers=bearer() if headers is None else headers)
     assert response.status == 200, await response.text()
     return response.headers["Sync-Cursor"]
@@ -89,8 +92,9 @@ async def refused(
     client: Client, path: str, content: Json, headers: dict[str, str] | None = None, status: int = 422
 ) -> Json:
     """The problem that a POST is answered with: its faults where it has some, else its type."""
-    sent: dict[str, Json] = {"data": content} if isinstance(content, bytes) else {"json": content}
-    response = await client.post(path, headers=bearer() if headers is None else headers, **sent)
+    body = content if isinstance(content, bytes) else orjson.dumps(content)
+    headers = (bearer() if headers is None else headers) | {"Content-Type": "application/json"}
+    response = await client.post(path, data=body, headers=headers)
     assert response.status == status, await response.text()
     assert response.content_type == "application/problem+json"
     document = await response.json()

@@ -167,7 +167,7 @@ WRONG: list[tuple[str, list[str]]] = [
 @pytest.mark.parametrize(("fields", "places"), WRONG, ids=range(len(WRONG)))
 async def test_a_fault_leads_to_the_very_field(client: Client, fields: str, places: list[str]) -> None:
     body = spelled('{"text":"good"}', fields)
-    faults = await refused(client, NOTES, body, bearer(**JSON))
+    faults = await refused(client, NOTES, body)
     assert sorted(pointers(faults)) == [f"/1/fields{place}" for place in places]
     assert {fault["index"] for fault in faults} == {1}
     assert await get(client, NOTES) == []
@@ -181,10 +181,10 @@ async def test_a_fault_leads_to_the_very_field(client: Client, fields: str, plac
 @pytest.mark.parametrize("name", ["\ud800", "a\udfffb", "\0", "", "\U0001f600" * 1000])
 async def test_a_name_that_nobody_declared_is_told_whatever_it_is(client: Client, name: str) -> None:
     body = spelled(json.dumps({name: 1}))
-    [fault] = await refused(client, NOTES, body, bearer(**JSON))
+    [fault] = await refused(client, NOTES, body)
     assert fault["pointer"].startswith("/0/fields")
     assert await outcomes(client, NOTES, body, LENIENT) == ["invalid"]
-    [fault] = await refused(client, "/sync", json.dumps({name: []}).encode(), bearer(**JSON))
+    [fault] = await refused(client, "/sync", json.dumps({name: []}).encode())
     assert (fault["index"], fault["pointer"][:1], fault["detail"]) == (None, "/", "is not an entity")
 
 
