@@ -139,21 +139,18 @@ async def test_a_transaction_is_seen_wholly_or_not_at_all(serve: Serve, size: in
     """
     client = await serve(entities=ENTITIES, max_batch=2000)
     items = [f"i{number:03d}" for number in range(size)]
-    done = False
 
     async def write() -> None:
-        nonlocal done
         for turn in range(25 if size < 100 else 8):
             day = f"2020-01-{turn + 1:02d}T00:00:00.000Z"
             await post(client, SYNC, {
                 "notes": [note(item, str(turn), day) for item in items],
                 "favorites": [record(item, "DELETE" if turn % 2 else "ADD", day) for item in items],
             })  # fmt: skip
-        done = True
 
     async def read(start: str) -> set[str]:
         met = set()
-        while not done:
+        while not writing.done():
             for content in (await get(client, SYNC), await get(client, SYNC, after=start)):
                 days = {one["actionDate"] for name in ("notes", "favorites") for one in content[name]}
                 assert len(days) <= 1
