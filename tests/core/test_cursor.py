@@ -121,7 +121,7 @@ def test_no_letter_of_a_page_can_be_changed(at: int, letter: str) -> None:
             SEAL.read_page(forged, *ANN)
 
 
-@pytest.mark.parametrize("text", ["", "undefined", "A" * 37, "A" * 41, "A" * 1397, "ü" * 40, "=" * 40, " " * 40])
+@pytest.mark.parametrize("text", ["", "undefined", "A" * 37, "A" * 1397, "ü" * 40, "=" * 40, " " * 40])
 def test_what_was_never_a_page_is_not_one_that_expired(text: str) -> None:
     with pytest.raises(
         MalformedRequest, match=r"^`page` is not one: follow the Link that came with the page before[.]$"
@@ -129,7 +129,7 @@ def test_what_was_never_a_page_is_not_one_that_expired(text: str) -> None:
         SEAL.read_page(text, *ANN)
 
 
-@pytest.mark.parametrize("text", ["A" * 38, "A" * 39, "A" * 40, "_" * 40, "A" * 1396])
+@pytest.mark.parametrize("text", ["A" * 38, "A" * 39, "A" * 40, "A" * 41, "_" * 40, "A" * 1396])
 def test_a_page_that_is_not_ours_has_expired(text: str) -> None:
     with pytest.raises(CursorExpired):
         SEAL.read_page(text, *ANN)

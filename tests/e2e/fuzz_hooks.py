@@ -1,15 +1,18 @@
-"""What a generator cannot know: a cursor of this very user, preferences, and that clocks are not off by centuries.
+"""What a generator cannot know: cursors of this very user, preferences, users, numbers that JSON does not keep.
 
 Loaded by schemathesis, in a process of its own, by the variable SCHEMATHESIS_HOOKS.
 """
 
 import itertools
+import json
 import os
 from typing import Any
 
 import schemathesis
 
-CURSOR = os.environ["FUZZ_CURSOR"]
+from favsync.core.fields import is_exact
+
+CURSORS: dict[str, str] = json.loads(os.environ["FUZZ_CURSORS"])  # by path
 DAY_MS = 86_400_000
 PREFERENCES = itertools.cycle(
     ["return=minimal", "return=representation", "handling=lenient", "handling=lenient, return=representation", "x"]
@@ -22,10 +25,42 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any]
     """Makes cases that follow the document answerable; those that break it on purpose stay as they are."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if isinstance(case.query, dict) and "after" in case.query and next(_every_other):
-        case.query["after"] = CURSOR
+    if isinstance(case.query, dict):
+        _mend_query(case.query, CURSORS.get(case.operation.path, ""))
+    for records in case.body.values() if isinstance(case.body, dict) else [case.body]:
+        for record in records if isinstance(records, list) else []:
+            if isinstance(record, dict):
+                record.update(_kept(record))
+                if "namespace" in record:
+                    record.update(user="ann", namespace="main")
     for name, value in dict(case.headers or {}).items():
         if name == "Sync-Clock-Offset" and abs(int(value)) > DAY_MS:
             case.headers[name] = "-1500"
         if name == "Prefer":
             case.headers[name] = next(PREFERENCES)
+
+
+def _mend_query(query: dict[str, Any], cursor: str) -> None:
+    if "namespace" in query:
+        query |= {"user": "ann", "namespace": "main"}
+    if "page" in query and ("after" in query or next(_every_other)):
+        del query["page"]
+    if "after" in query and next(_every_other):
+        query["after"] = cursor
+        query.pop("user", None)
+        query.pop("namespace", None)
+
+
+def _kept(value: Any) -> Any:
+    """The same with 0 for each number, and _ for each NUL, that could not be kept: no schema can say that of all."""
+    match value:
+        case dict():
+            return {_kept(name): _kept(member) for name, member in value.items()}
+        case list():
+            return [_kept(element) for element in value]
+        case str():
+            return value.replace("\0", "_")
+        case int() | float():
+            return value if is_exact(value) else 0
+        case _:
+            return value

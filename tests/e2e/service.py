@@ -135,8 +135,8 @@ class Service:
                     entries.put(json.loads(line))
 
 
-def token(user: str) -> str:
-    return issue(SECRET, user, scopes=(), now_s=int(time.time()), ttl_s=3600)
+def token(user: str, *scopes: str) -> str:
+    return issue(SECRET, user, scopes=scopes, now_s=int(time.time()), ttl_s=3600)
 
 
 def postgres_pid(data_dir: Path) -> int:

@@ -24,11 +24,18 @@ READY_S = 90
 
 @pytest.fixture(scope="module")
 def served(session_dir: Path) -> Iterator[tuple[dict[str, str], str, str]]:
-    """`make serve`, as the README has it: the environment it ran in, its port, and what it printed."""
+    """`make serve`, as the README has it, from the start with the entities that it comes to later.
+
+    The environment it ran in, its port, and what it printed.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    settings = {"FAVSYNC_PORT": port, "FAVSYNC_DATA_DIR": str(session_dir / "readme")}
+    settings = {
+        "FAVSYNC_PORT": port,
+        "FAVSYNC_DATA_DIR": str(session_dir / "readme"),
+        "FAVSYNC_CONFIG": "examples/entities.toml",
+    }
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("FAVSYNC_", "MAKE"))}
     printed = session_dir / "printed"
     with printed.open("wb") as out:
@@ -66,7 +73,10 @@ def test_what_make_serve_prints_can_be_pasted(served: tuple[dict[str, str], str,
 @pytest.mark.parametrize(
     ("page", "not_run"),
     [
-        ("README.md", ["serve", "not run by the test of this page, which is one of them", "needs a server of yours"]),
+        (
+            "README.md",
+            ["serve", "serve", "not run by the test of this page, which is one of them", "needs a server of yours"],
+        ),
         ("docs/operate.md", []),
     ],
 )

@@ -212,6 +212,26 @@ async def test_what_is_large_comes_in_parts(database: Database) -> None:
     assert (len(listing.rows), listing.rows[-1].seq, listing.more) == (2499, 2999, True)
 
 
+async def test_an_answer_that_is_full_to_the_last_character_has_more_behind_it(database: Database) -> None:
+    largest = fields.canonical({"text": "x" * (fields.BYTES_MAX - len('{"text":""}'))})
+    full = records.FIELDS_LENGTH_MAX // len(largest)
+    assert full * len(largest) == records.FIELDS_LENGTH_MAX
+    version = Version(1, False, fields.digest(largest))
+    offered = [Record(Key("ann", "e", f"i{number:04d}"), version, largest) for number in range(full)]
+    for begin in range(0, full, 32):
+        await push(database, *offered[begin : begin + 32])
+    await push(database, *(record("ann", f"j{number:04d}", Version(1, True)) for number in range(1000)))
+    listing = await records.read(database, "ann", ["e"], [""], 10_000)
+    assert (len(listing.rows), listing.more) == (full + 1000, False), "what weighs nothing goes along"
+    one_more = Record(Key("ann", "e", "k"), Version(2, False, fields.digest(b"{}")), b"{}")
+    await push(database, one_more)
+    for listing in (
+        await records.read(database, "ann", ["e"], [""], 10_000),
+        await records.changes(database, "ann", ["e"], 0, 10_000),
+    ):
+        assert (listing.rows[-1].item, len(listing.rows), listing.more) == ("j0999", full + 1000, True)
+
+
 async def test_64_writers_never_deadlock_and_lose_nothing(database: Database, connection: asyncpg.Connection) -> None:
     """Each offers batches over the same few users, in an order of its own."""
     chance = random.Random(7)

@@ -72,13 +72,13 @@ class Seal:
 
     def read_page(self, text: str, user: str, entities: Sequence[str]) -> Place:
         """The place that `page` was given for the same user and entities; raises as `read_cursor` does."""
-        if not _PAGE.fullmatch(text) or len(text) % 4 == 1:
+        if not _PAGE.fullmatch(text):
             raise MalformedRequest("`page` is not one: follow the Link that came with the page before.")
-        raw = base64.urlsafe_b64decode(text + _PADDING)
-        body = raw[_HEAD.size : -_MAC_BYTES]
         try:
+            raw = base64.urlsafe_b64decode(text + _PADDING)
+            body = raw[_HEAD.size : -_MAC_BYTES]
             place = Place(_HEAD.unpack_from(raw)[1], _INDEX.unpack_from(body)[0], body[_INDEX.size :].decode())
-        except UnicodeDecodeError:
+        except ValueError:  # neither base64 nor UTF-8, though of its letters
             raise CursorExpired from None
         if place.seq > SEQ_MAX or not hmac.compare_digest(text.encode(), self.page(user, entities, place).encode()):
             raise CursorExpired

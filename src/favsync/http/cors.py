@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 from favsync.http import keys
 
 ANY = "*"
-EXPOSED = "ETag, Sync-Cursor, Sync-Time, Retry-After, X-Request-ID, Preference-Applied, WWW-Authenticate"
+EXPOSED = "ETag, Sync-Cursor, Sync-Time, Link, Retry-After, X-Request-ID, Preference-Applied, WWW-Authenticate"
 # What a page may send beside the simple ones.
 ALLOWED_HEADERS = (
     "Authorization, Content-Type, Content-Encoding, If-None-Match, Last-Event-ID, Prefer, Sync-Clock-Offset, "

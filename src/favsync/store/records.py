@@ -19,6 +19,7 @@ _SEQ = sql.query("streams/seq")
 
 FIELDS_LENGTH_MAX = 8 * 1024**2  # characters of fields, in one answer
 ROWS_AT_ONCE = 1024  # that are read before it is known how large they are
+PART_ROWS_MIN = 16  # so that the last bytes of an answer do not cost a round trip a record
 
 
 class Seen(NamedTuple):
@@ -101,12 +102,15 @@ async def _read(database: Database, query: str, *args: object, limit: int) -> Li
 
 
 async def _read_in_parts(database: Database, query: str, *args: object) -> list[asyncpg.Record]:
-    """Of one snapshot, and no more than fits into an answer, however large each record is."""
+    """Of one snapshot, and little more than fits into an answer, however large each record is.
+
+    Until one does not fit: an answer that is just full may have records behind it.
+    """
     rows: list[asyncpg.Record] = []
     left = FIELDS_LENGTH_MAX
     async with database.connection() as connection, connection.transaction(readonly=True):
         cursor = await connection.cursor(query, *args)
-        while left > 0 and (part := await cursor.fetch(max(left // fields.BYTES_MAX, 1))):
+        while left >= 0 and (part := await cursor.fetch(max(left // fields.BYTES_MAX, PART_ROWS_MIN))):
             rows += part
             left -= sum(len(row["fields"] or "") for row in part)
     return rows
