@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 
 from favsync.catalog.entity import Unknown, object_schema
 from favsync.catalog.mistakes import Mistakes, Path
@@ -62,6 +63,8 @@ def read_fields(value: object, path: Path, mistakes: Mistakes, *, level: int = 1
 def _name_fault(name: object) -> str | None:
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH_MAX:
         return f"must have 1 to {NAME_LENGTH_MAX} characters"
+    if name == SCHEMA:
+        return "is a name that is taken"  # by marshmallow, for what is wrong with an object as a whole
     try:
         check_text(name)
     except ValueError as error:

@@ -14,6 +14,7 @@ from marshmallow import ValidationError, fields
 
 from favsync.catalog.entity import unknown_of
 from favsync.catalog.patterns import Pattern
+from favsync.core.errors import FAULTS_MAX
 from favsync.core.text import check_text
 
 JsonSchema = dict[str, Any]
@@ -196,6 +197,8 @@ class List(Type):
                 judged.append(self.item.deserialize(element))
             except ValidationError as error:
                 faults[index] = error.messages
+                if len(faults) == FAULTS_MAX:
+                    break
         if faults:
             raise ValidationError(cast("dict[str, Any]", faults))
         return judged

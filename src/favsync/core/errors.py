@@ -43,6 +43,9 @@ class MalformedRequest(RequestError):
     """The request cannot be read."""
 
 
+FAULTS_MAX = 20  # of one record, and of a body as a whole: it takes two bytes to make another
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One thing that is wrong: `index` of the record (None: the body itself), RFC 6901 `pointer`, a sentence."""

@@ -24,12 +24,17 @@ class NotCanonical(ValueError):
 
 
 def pointer_to(*names: str | int) -> str:
-    """The RFC 6901 pointer that leads through objects and arrays by these names and indexes.
+    r"""The RFC 6901 pointer that leads through objects and arrays by these names and indexes.
+
+    Of half a surrogate pair, which no answer can carry, U+FFFD is left.
 
     >>> pointer_to(0, "fields", "a/b~c")
     '/0/fields/a~1b~0c'
+    >>> pointer_to("\ud800x") == "/\ufffdx"
+    True
     """
-    return "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)
+    pointer = "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)
+    return pointer.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def canonical(fields: Mapping[str, object]) -> bytes:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import marshmallow
@@ -11,7 +12,7 @@ from marshmallow import fields, validate
 
 from favsync.catalog.entity import Entity, Scope, Unknown
 from favsync.core import timestamp
-from favsync.core.errors import Fault, InvalidRecords
+from favsync.core.errors import FAULTS_MAX, Fault, InvalidRecords
 from favsync.core.fields import NotCanonical, canonical, digest, pointer_to
 from favsync.core.merge import Outcome
 from favsync.core.record import ITEM_LENGTH_MAX, SUBJECT_LENGTH_MAX, Action, Version
@@ -59,6 +60,15 @@ def _name(length_max: int, description: str, **options: Any) -> fields.String:  
         error_messages=_NOT_TEXT,
         **options,
     )
+
+
+class _Fields(fields.Nested):
+    """As marshmallow's own, but that what is no object has its message where it stands, and not at a name below."""
+
+    def _deserialize(self, value: object, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 -- as marshmallow's own
+        if not isinstance(value, dict):
+            raise marshmallow.ValidationError("is not an object")
+        return super()._deserialize(value, *args, **kwargs)
 
 
 def _action(*actions: Action) -> fields.String:
@@ -166,7 +176,7 @@ class Form:
         self._takes_fields = entity.has_fields or entity.unknown is Unknown.REFUSE
         suffix = "" if named else "Plain"
         if self._takes_fields:
-            inner = fields.Nested(entity.fields, required=entity.needs_fields, error_messages=_COMMON)
+            inner = _Fields(entity.fields, required=entity.needs_fields, error_messages=_COMMON)
             add = _Record.from_dict(
                 {"action": _action(Action.ADD), "fields": inner, **owner}, name=f"{entity.name}Add{suffix}"
             )
@@ -180,7 +190,9 @@ class Form:
     def read(
         self, body: Sequence[object], *, offset_us: int, namespaces: AbstractSet[str], prefix: str
     ) -> tuple[list[Valid | Refused], list[Fault]]:
-        """What `body` holds, place by place, and every fault in it. `offset_us` is added to each date.
+        """What `body` holds, place by place, and what is wrong: of each record, up to FAULTS_MAX faults.
+
+        `offset_us` is added to each date.
 
         `namespaces`: those that a record may name. `prefix`: the pointer that leads to `body`.
         """
@@ -205,7 +217,7 @@ class Form:
         try:
             loaded: dict[str, Any] = (self._delete if deleted else self._add).load(candidate)
         except marshmallow.ValidationError as error:
-            raise _NotValid(list(_flat(error.messages)), error.valid_data) from None
+            raise _NotValid(list(islice(_flat(error.messages), FAULTS_MAX)), error.valid_data) from None
         user, namespace = loaded.get("user"), loaded.get("namespace")
         if namespace is not None and (user is None or namespace not in namespaces):
             detail = "needs a user" if user is None else "is not one in which this tenant has users"
@@ -230,7 +242,7 @@ def _flat(messages: Any, *path: str | int) -> Iterator[tuple[str, str]]:  # noqa
     """Each message with the pointer that leads to its place."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
-            yield from _flat(inner, *path, *(() if name == "_schema" else (name,)))
+            yield from _flat(inner, *path, name)
     else:
         for message in messages:
             yield pointer_to(*path), message
@@ -255,7 +267,7 @@ def read_several(body: object, forms: Mapping[str, Form]) -> list[tuple[str, For
         elif not isinstance(content, list):
             faults.append(Fault(None, pointer_to(name), "is not an array"))
     if faults:
-        raise InvalidRecords(faults)
+        raise InvalidRecords(faults[:FAULTS_MAX])
     return [(name, forms[name], content) for name, content in body.items()]
 
 

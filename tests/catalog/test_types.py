@@ -1,0 +1,119 @@
+"""A declared field takes what it should, unchanged, and refuses the rest where it is wrong; its JSON Schema agrees."""
+
+import re
+import warnings
+from decimal import Decimal
+from typing import Any
+
+import jsonschema_rs
+import marshmallow
+import orjson
+import pytest
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from hypothesis import given
+from hypothesis import strategies as st
+
+from favsync.catalog import ranges
+from favsync.catalog.declaration import read_entities
+from favsync.catalog.entity import Entity
+from favsync.catalog.patterns import Pattern
+from tests.catalog.declarations import KINDS, Declared, alone, entities
+
+
+def declare(table: dict[str, Any]) -> Entity:
+    found, mistakes = read_entities({"things": table})
+    assert mistakes == []
+    return found[1]
+
+
+def places(messages: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where marshmallow's messages lead."""
+    if not isinstance(messages, dict):
+        return [path] * len(messages)
+    return [place for key, below in messages.items() for place in places(below, (*path, key))]
+
+
+def json_schema(entity: Entity) -> dict[str, Any]:
+    """As the OpenAPI document prints it, and JSON carries it."""
+    spec = APISpec("x", "1", "3.1.0", plugins=[MarshmallowPlugin()])
+    spec.components.schema("Fields", schema=entity.fields)
+    printed: dict[str, Any] = orjson.loads(orjson.dumps(spec.to_dict()["components"]["schemas"]["Fields"]))
+    return printed
+
+
+def judge(declared: Declared, data: st.DataObject, draws: int) -> None:
+    """Judges right values, and wrong ones where there are any, of an entity with such `fields`."""
+    entity = declare({key: value for key, value in declared.table.items() if key != "type"})
+    schema = entity.fields()
+    printed = jsonschema_rs.Draft202012Validator(json_schema(entity))
+    for sent, made in data.draw(st.lists(declared.right, min_size=draws, max_size=draws), label="right"):
+        assert repr(schema.load(sent)) == repr(made)
+        assert printed.is_valid(sent)
+    draws = 0 if declared.wrong.is_empty else draws
+    for wrong, place in data.draw(st.lists(declared.wrong, min_size=draws, max_size=draws), label="wrong"):
+        with pytest.raises(marshmallow.ValidationError) as caught:
+            schema.load(wrong)
+        assert places(caught.value.messages) == [place]
+        assert not printed.is_valid(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(st.data())
+def test_a_type_takes_what_is_right_unchanged_and_refuses_what_is_wrong(kind: str, data: st.DataObject) -> None:
+    judge(data.draw(KINDS[kind].map(alone)), data, 20)
+
+
+@given(st.data(), entities())
+def test_what_is_wrong_is_refused_where_it_is(data: st.DataObject, declared: Declared) -> None:
+    judge(declared, data, 2)
+
+
+NUMBERS = st.from_regex(r"\A-?[0-9]{1,4}(\.[0-9]{1,3})?\Z")
+
+
+@given(NUMBERS, st.lists(NUMBERS, min_size=20, max_size=20))
+def test_a_range_of_numbers_is_a_pattern(bound: str, numbers: list[str]) -> None:
+    for number in [bound, *numbers]:
+        assert bool(re.search(ranges.number_from(bound), number)) == (Decimal(number) >= Decimal(bound))
+        assert bool(re.search(ranges.number_to(bound), number)) == (Decimal(number) <= Decimal(bound))
+
+
+ATOMS = st.sampled_from(
+    ["a", "b", "-", "1", " ", "é", r"\n", r"\d", r"\W", r"\x41", r"\-", r"\@", r"\]", r"\t", "&", ":"]
+)
+IN_BRACKETS = st.lists(
+    ATOMS | st.sampled_from(["a-c", r"\n-b", "[", "^", ".", "$", "(", r"\s"]), min_size=1, max_size=4
+)
+BRACKETS = st.builds("{}{}]".format, st.sampled_from(["[", "[^", "[]", "[^]"]), IN_BRACKETS.map("".join))
+AGAIN = st.sampled_from(["", "", "+", "{2}", "*?"])
+PIECE = st.builds(
+    "{}{}".format, ATOMS | BRACKETS | st.sampled_from([".", r"\.", r"\s", r"\S", "(?:a|b)", "(1)", "]", "}"]), AGAIN
+)
+PATTERNS = st.lists(PIECE | st.sampled_from(["|", "^"]), min_size=1, max_size=4).map("".join)
+
+
+@given(PATTERNS, st.lists(st.text("ab-1 é\nA@]&:[^.\u2028\u00a0\r", max_size=4), min_size=30, max_size=30))
+def test_a_pattern_means_the_same_to_re2_to_python_and_to_json_schema(source: str, texts: list[str]) -> None:
+    try:
+        pattern = Pattern(source)
+    except ValueError as error:
+        assert "RE2" in str(error) or "JSON Schema" in str(error)  # noqa: PT017 -- which, differs
+        return
+    schema = jsonschema_rs.Draft202012Validator({"pattern": pattern.published})
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):
+        as_python = re.compile(source, re.ASCII)
+    for text in texts:
+        assert pattern.found_in(text) == bool(as_python.search(text)) == schema.is_valid(text)
+
+
+@pytest.mark.parametrize(
+    "source", ["(?i)a", "(?P<n>a)", r"\Aa", r"\z", r"\Qa\E", "[[:alpha:]]", r"[\S]", r"\x{41}", r"\p{Greek}", r"\a"]
+)
+def test_what_json_schema_has_no_word_for_is_no_pattern(source: str) -> None:
+    with pytest.raises(ValueError, match="JSON Schema"):
+        Pattern(source)
+
+
+def test_no_text_stalls_a_pattern() -> None:
+    assert not Pattern("^(a+)+$").found_in("a" * 60_000 + "b")
