@@ -124,7 +124,8 @@ def _ordered(draw: st.DrawFn, kind: str, values: st.SearchStrategy[Any], *odd: A
 
 
 def integers() -> st.SearchStrategy[Declared]:
-    values = st.integers(-9, 9) | st.integers(-SAFE - 9, SAFE + 9) | st.integers(-INTEGER_MAX, INTEGER_MAX)
+    edges = st.sampled_from([SAFE, SAFE + 1, -SAFE, -SAFE - 1])
+    values = st.integers(-9, 9) | edges | st.integers(-SAFE - 9, SAFE + 9) | st.integers(-INTEGER_MAX, INTEGER_MAX)
     beyond = (SAFE + 1, -SAFE - 1, float(SAFE + 1), str(SAFE), "9" * 39)
     return _ordered("integer", values, *beyond, 1.5, True, "5", "-0", "007", "1e30", [], {}, write=_integer)
 
@@ -135,7 +136,8 @@ def _integer(value: int) -> st.SearchStrategy[Any]:
 
 def numbers() -> st.SearchStrategy[Declared]:
     beyond = (SAFE + 1, float(SAFE + 1), 1e17, -1e20)
-    values = st.integers(-9, 9) | st.floats(-9, 9) | st.integers(-SAFE, SAFE)
+    edges = st.sampled_from([SAFE, -SAFE, 1e21, -1e21])
+    values = st.integers(-9, 9) | st.floats(-9, 9) | edges | st.integers(-SAFE, SAFE)
     values |= st.floats(1e21, allow_infinity=False) | st.floats(max_value=-1e21, allow_infinity=False)
     return _ordered("number", values, *beyond, True, "1", [], {})
 

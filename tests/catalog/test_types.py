@@ -117,3 +117,10 @@ def test_what_json_schema_has_no_word_for_is_no_pattern(source: str) -> None:
 
 def test_no_text_stalls_a_pattern() -> None:
     assert not Pattern("^(a+)+$").found_in("a" * 60_000 + "b")
+
+
+def test_what_is_kept_does_not_get_into_the_way_of_what_is_declared() -> None:
+    names = ["a.b", "a", "Meta", "load", "__class__"]
+    entity = declare({"unknown": "keep", "fields": {name: {"type": "integer"} for name in names}})
+    sent = {"0": "x", "load": 1, "a.b": 2, "a": 3, "1": None, "Meta": 4, "__class__": 5, "_schema": 6}
+    assert repr(entity.fields().load(sent)) == repr(sent)

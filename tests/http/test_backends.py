@@ -43,8 +43,10 @@ UNGRANTED = backend(
 
 def of(subject: str, iss: str | None = None) -> dict[str, str]:
     """The headers of a user without scopes."""
-    claims = {"iss": iss, "secret": {"sso": SSO, "other": OTHER, "plain": PLAIN}[iss]} if iss else {}
-    return {"Authorization": f"Bearer {token(subject, **claims)}"}
+    signed = (
+        token(subject, iss=iss, secret={"sso": SSO, "other": OTHER, "plain": PLAIN}[iss]) if iss else token(subject)
+    )
+    return {"Authorization": f"Bearer {signed}"}
 
 
 def session(item: str, title: str = "x") -> dict[str, Json]:
@@ -100,7 +102,7 @@ async def test_for_one_user_by_the_query(client: Client) -> None:
     mine, theirs = await cursor(client, NOTES, of("ann")), await cursor(client, NOTES, backend(), user="ann")
     assert mine == theirs, "one list, one cursor, whoever reads it"
     etag = (await client.get(NOTES, headers=of("ann"))).headers["ETag"]
-    known = backend(**{"If-None-Match": etag})
+    known = backend() | {"If-None-Match": etag}
     assert (await client.get(NOTES, params={"user": "ann"}, headers=known)).status == 304
     assert (await client.get(NOTES, params={"user": "bob"}, headers=known)).status == 200
 
@@ -139,8 +141,8 @@ async def test_a_name_that_is_none(client: Client, name: Json) -> None:
         ([note("a", user="ann", namespace=name)], "/0/namespace"),
     ):
         assert pointers(await refused(client, NOTES, body_of(body), backend())) == [pointer]
-    body = {"notes": [note("a", user=name)]}
-    assert pointers(await refused(client, SYNC, body_of(body), backend())) == ["/notes/0/user"]
+    several = body_of({"notes": [note("a", user=name)]})
+    assert pointers(await refused(client, SYNC, several, backend())) == ["/notes/0/user"]
     lenient = backend(Prefer="handling=lenient") | {"Content-Type": "application/json"}
     response = await client.post(NOTES, data=body_of([note("a", user=name)]), headers=lenient)
     [receipt] = (await response.json())["receipts"]

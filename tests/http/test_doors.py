@@ -16,12 +16,35 @@ from favsync.identity import issuers
 from favsync.identity.authenticator import Identity
 from favsync.settings import Settings
 from tests.http.conftest import SECRET, Client, Serve, bearer, token
+from tests.http.declared import backend, declared
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 SAMPLE = {"{name}": "not-found"}
 OTHER_SECRET = "the secret of another tenant's issuer"
-ANNS = {"item": "annsown", "actionDate": "2020-01-01T00:00:00Z", "action": "ADD"}
-THEIRS = {"item": "annsown", "actionDate": "2020-01-02T00:00:00Z", "action": "DELETE"}
+# By its date each is told apart, for all are of the same item.
+ANNS, THEIRS = "2020-01-01T00:00:00.111Z", "2020-01-02T00:00:00.222Z"
+SHARED = {"main": "2020-01-03T00:00:00.333Z", "other": "2020-01-03T00:00:00.444Z"}
+DECLARED = declared("""
+    [entities.notes.fields]
+    text = { type = "string" }
+    [entities.sessions]
+    scope = "shared"
+""")
+
+
+@pytest.fixture
+def overrides() -> dict[str, Any]:
+    return {"entities": DECLARED}
+
+
+def sample(item: str, date: str) -> dict[str, str]:
+    return {"item": item, "actionDate": date, "action": "ADD"}
+
+
+def body_for(path: str) -> object:
+    """What a POST there may carry."""
+    records = [sample("theirs" if path == "/sync/sessions" else "same", THEIRS)]
+    return {"favorites": records, "notes": records} if path == "/sync" else records
 
 
 def routes(app: web.Application) -> list[tuple[str, str]]:
@@ -30,32 +53,46 @@ def routes(app: web.Application) -> list[tuple[str, str]]:
 
 async def test_the_table_of_who_may_pass(serve: Serve) -> None:
     """Each route, asked by each kind of caller; the table in docs/protocol.md is what comes out."""
-    other = issuers.read_issuers([{"iss": "other", "secrets": [OTHER_SECRET], "tenant": "other"}], Path())
-    client = await serve(issuers=other)
-    ann = bearer("ann", Prefer="return=representation")
+    other = issuers.read_issuers(
+        [{"iss": "other", "secrets": [OTHER_SECRET], "tenant": "other", "scopes": [issuers.SYNC_ANY]}], Path()
+    )
+    client = await serve(issuers=other, entities=DECLARED)
+    elsewhere = {"secret": OTHER_SECRET, "iss": "other"}
     callers = {
         "no token": {},
         "expired": {"Authorization": f"Bearer {token('ann', exp=int(time.time()) - 60)}"},
         "another user": bearer("bob"),
-        "another tenant": {"Authorization": f"Bearer {token('ann', secret=OTHER_SECRET, iss='other')}"},
+        "another tenant": {"Authorization": f"Bearer {token('ann', **elsewhere)}"},
         "no scope": bearer("cy"),
+        "`sync:any`": backend("dan"),
     }
+    for tenant, headers in (("main", backend()), ("other", backend(claims=elsewhere))):
+        await client.post("/sync/sessions", json=[sample("shared", SHARED[tenant])], headers=headers)
     rows: dict[tuple[str, ...], list[str]] = {}
-    assert len(routes(client.app)) > 20
+    assert len(routes(client.app)) > 30
     for method, path in routes(client.app):
         cells = []
-        for headers in callers.values():
-            await client.post("/postUserFavorites", json=[ANNS], headers=ann)
+        for name, headers in callers.items():
+            anns = {entity: [sample("same", ANNS)] for entity in ("favorites", "notes")}
+            await client.post("/sync", json=anns, headers=bearer("ann"))
             url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
-            body = [THEIRS] if method == "POST" else None
+            body = body_for(path) if method == "POST" else None
             sent = headers | {"Prefer": "return=representation"}
             response = await client.request(method, url, headers=sent, json=body)
-            own = response.status == 200 and "private" in response.headers.get("Cache-Control", "")
-            cells.append(f"{response.status}, their own" if own else str(response.status))
-            if method == "GET":
-                assert ANNS["item"] not in await response.text()
-            content = await (await client.get("/getUserFavorites", headers=ann)).json()
-            assert [one["action"] for one in content] == ["ADD"], f"{method} {path} changed what is Ann's"
+            text, status = await response.text(), response.status
+            tenant = "other" if name == "another tenant" else "main"
+            assert ANNS not in text, f"{method} {path} shows what is Ann's"
+            for one, date in SHARED.items():
+                shown = (path, one) == ("/sync/sessions", tenant) and status == 200 and method != "HEAD"
+                assert (date in text) == shown, f"{method} {path} to {name}, of the tenant {one}"
+            got = str(status)
+            if status == 200 and "private" in response.headers.get("Cache-Control", ""):
+                got += ", their tenant's" if path == "/sync/sessions" else ", their own"
+            cells.append(got)
+            content = await (await client.get("/sync", headers=bearer("ann"))).json()
+            assert [one["actionDate"] for records in content.values() for one in records] == [ANNS] * 2, (
+                f"{method} {path} changed what is Ann's"
+            )
         if method == "OPTIONS":
             assert set(cells) == {"204"}
         else:
@@ -120,22 +157,26 @@ async def test_the_document_knows_every_route_and_no_other(client: Client) -> No
 
 
 OF_HTTP = {"Content-Type", "Content-Length", "Content-Encoding", "Date", "Server", "Connection"}
-OPTIONAL = {"Preference-Applied", "Etag", "Sync-Cursor"}  # of a POST: as it was asked for
+# Of a POST: as it was asked for. Of an answer that is a part: a Link, and what the whole has is not there.
+OPTIONAL = {"Preference-Applied", "Etag", "Sync-Cursor", "Link"}
 
 
 async def test_every_header_is_described(client: Client) -> None:
     """What is sent is in the document, for each route and the statuses that a request can be made to meet."""
+    await client.post("/sync/sessions", json=[sample("a", ANNS), sample("b", ANNS)], headers=backend("ann"))
     document = await (await client.get("/openapi.json")).json()
     bad = {"Authorization": "Bearer x"}
     gone = {"after": "A" * 34}
-    met = set()
+    met: set[object] = set()
     for method, path in routes(client.app):
         url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
-        body = [THEIRS] if method == "POST" else None
+        body = body_for(path) if method == "POST" else None
         etag = (await client.get(url, headers=bearer())).headers.get("ETag", "x")
         for headers, params in (
             (bearer(), {}), ({}, {}), (bad, {}), (bearer(), gone), (bearer(), {"after": "x"}),
-            (bearer(**{"If-None-Match": etag}), {}),
+            (bearer(**{"If-None-Match": etag}), {}), (bearer(), {"limit": "1"}), (bearer(), {"user": "bob"}),
+            (backend("ann"), {}), (backend("ann", Prefer="return=minimal"), {}),
+            (backend("ann", Prefer="return=representation"), {"limit": "1"}),
             (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}),
             (bearer(**{"Content-Encoding": "br"}), {}), (bearer(**{"Accept-Encoding": "identity"}), {}),
         ):  # fmt: skip
@@ -146,7 +187,8 @@ async def test_every_header_is_described(client: Client) -> None:
             assert sent <= told, (method, path, response.status, sent - told)
             assert told - sent <= OPTIONAL, (method, path, response.status, told - sent)
             met.add(response.status)
-    assert met == {200, 204, 304, 400, 401, 410, 415}
+            met |= {"Link"} & sent
+    assert met == {200, 204, 304, 400, 401, 403, 410, 415, "Link"}
 
 
 async def test_head_is_get_without_a_body(client: Client) -> None:
@@ -184,7 +226,7 @@ async def test_a_page_of_a_configured_origin_may_call(serve: Serve, configured: 
     ):
         assert response.headers["Access-Control-Allow-Origin"] == echoed
         exposed = response.headers["Access-Control-Expose-Headers"].lower()
-        for name in ("etag", "sync-cursor", "sync-time", "retry-after", "x-request-id"):
+        for name in ("etag", "sync-cursor", "sync-time", "link", "retry-after", "x-request-id"):
             assert name in exposed
         assert "Access-Control-Allow-Credentials" not in response.headers
         assert ("Origin" in response.headers.get("Vary", "")) == (echoed != "*")

@@ -108,6 +108,8 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxBodyBytes": 1048576,
         "maxItemsPerUser": 10000,
         "maxItemLength": 255,
+        "maxFieldsBytes": 65536,
+        "maxPage": 10_000,
         "maxClockSkewSeconds": 600,
         "maxTokenLength": 8192,
         "maxWaitingWritesPerUser": 100,
@@ -124,7 +126,9 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "answerTimeoutSeconds": 30,
         "maxBytesHeldForClients": 268435456,
     }
-    for link in content["links"].values():
+    assert content["entities"] == {"favorites": "/sync/favorites"}
+    assert {"/getUserFavorites", "/postUserFavorites", "/sync"} <= set(content["links"].values())
+    for link in (*content["links"].values(), *content["entities"].values()):
         response = await client.get(link, headers=bearer())
         assert response.status in (200, 405), link
 

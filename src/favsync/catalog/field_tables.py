@@ -104,7 +104,9 @@ def _field(table: object, path: Path, mistakes: Mistakes, *, level: int, item: b
 
 def _type_fault(table: dict[Any, Any]) -> str:
     known = f"one of: {', '.join(_TYPES)}"
-    return f"must be {known}{did_you_mean(str(table['type']), _TYPES)}" if "type" in table else f"is missing: {known}"
+    if "type" not in table:
+        return f"is missing: {known}"
+    return f"must be {known}{did_you_mean(table['type'], _TYPES) if isinstance(table['type'], str) else ''}"
 
 
 # -- what is built of each type: from the keys that are right, noting what is wrong with them together ----------------

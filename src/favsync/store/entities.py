@@ -31,7 +31,7 @@ def _gone(name: str, before: str, now: str | None) -> str:
     if now is None:
         return (
             f"the database holds records of the entity {name!r}, which is not declared: declare it in favsync.toml, "
-            f"or name it as `was` of the entity that it became"
+            "or, if it was renamed, put this name first in the `was` of what it became"
         )
     return (
         f"entities.{name}.scope: the database holds records of it from when it was {before!r}; as {now!r} nobody "
