@@ -17,6 +17,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _LEGACY = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _LEGACY_LENGTH_MAX = 200
 _WAS_MAX = 20
+_RECEIPTS = "receipts"
 # What other doors have, now or soon.
 _TAKEN_SEGMENTS = frozenset(
     {"sync", "feed", "docs", "problems", "healthz", "readyz", "metrics", "openapi.json", "peers", "hooks", "webhooks",
@@ -43,6 +44,8 @@ def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
             found[name] = _entity(name, table, path, mistakes)
         else:
             mistakes.note(path, "must be 1 to 63 of A-Z, a-z, 0-9, _ and -, a letter first")
+        if name == _RECEIPTS:
+            mistakes.note(path, "is what /sync calls its receipts; choose another name")
     entities = tuple(found.values())
     _check_names(entities, value, mistakes)
     _check_paths(entities, value, mistakes)
