@@ -62,6 +62,7 @@ def test_a_cursor_of_another_layout_has_expired() -> None:
 
 
 def test_a_seq_that_no_database_holds_has_expired() -> None:
+    assert SEAL.read_cursor(SEAL.cursor(*ANN, SEQ_MAX), *ANN) == SEQ_MAX
     with pytest.raises(CursorExpired):
         SEAL.read_cursor(SEAL.cursor(*ANN, SEQ_MAX + 1), *ANN)
 
