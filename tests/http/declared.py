@@ -21,7 +21,6 @@ was = ["remarks", "jottings"]
 text = { type = "string", max_length = 1000 }
 tags = { type = "list", item = { type = "string" } }
 "a/b~c" = { type = "boolean" }
-"_schema" = { type = "boolean" }
 n = { type = "number" }
 any = { type = "object" }
 inner = { type = "object", fields = { "x.y" = { type = "integer", required = true } }, unknown = "drop" }
