@@ -24,6 +24,8 @@ CREATE INDEX records_by_seq ON records ((user_id || '/' || entity), seq);
 -- arrays: the planner takes each for ten elements, and would compare a million pairs.
 -- The settings: one plan for all calls (planning anew at each costs more than running), and one by index (a plan made
 -- while the tables are empty would read them whole, and be kept while they grow). docs/adr/0001.
+-- The joins with `records` say `>=` beside `=`, which the key answers whole: where the table was once seen empty, and the
+-- planner expects one row of it, it would else compare each row with each place.
 CREATE FUNCTION push(
   p_user text[], p_entity text[], p_item text[],
   p_action_us bigint[], p_deleted boolean[], p_digest bytea[], p_fields text[],
@@ -58,6 +60,7 @@ BEGIN
       FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest) WITH ORDINALITY
              AS i (user_id, entity, item, action_us, deleted, digest, place)
       JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
+                     AND (r.entity, r.item) >= (i.entity, i.item)
      WHERE (i.action_us, i.deleted, i.digest) <= (r.action_us, r.deleted, r.digest)
   LOOP
     v_lost[v_row.place] := true;
@@ -87,6 +90,7 @@ BEGIN
     SELECT i.place, r.action_us, r.deleted, r.digest
       FROM unnest(p_user, p_entity, p_item) WITH ORDINALITY AS i (user_id, entity, item, place)
       JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
+                     AND (r.entity, r.item) >= (i.entity, i.item)
   LOOP
     v_seen_us[v_row.place] := v_row.action_us;
     v_seen_deleted[v_row.place] := v_row.deleted;
