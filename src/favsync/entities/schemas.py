@@ -174,17 +174,20 @@ class Form:
                 "namespace": _name(SUBJECT_LENGTH_MAX, "Of that user; without it, the caller's own"),
             }
         self._takes_fields = entity.has_fields or entity.unknown is Unknown.REFUSE
-        suffix = "" if named else "Plain"
+        # The names of components in the OpenAPI document: with a full stop, which no entity's name has.
+        suffix = "" if named else ".plain"
         if self._takes_fields:
             inner = _Fields(entity.fields, required=entity.needs_fields, error_messages=_COMMON)
             add = _Record.from_dict(
-                {"action": _action(Action.ADD), "fields": inner, **owner}, name=f"{entity.name}Add{suffix}"
+                {"action": _action(Action.ADD), "fields": inner, **owner}, name=f"{entity.name}.add{suffix}"
             )
-            delete = _Record.from_dict({"action": _action(Action.DELETE), **owner}, name=f"{entity.name}Delete{suffix}")
+            delete = _Record.from_dict(
+                {"action": _action(Action.DELETE), **owner}, name=f"{entity.name}.delete{suffix}"
+            )
             self.schema: Any = {"oneOf": [add, delete]}
             self._add, self._delete = add(), delete()
         else:
-            self.schema = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}{suffix}")
+            self.schema = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}.record{suffix}")
             self._add = self._delete = self.schema()
 
     def read(
