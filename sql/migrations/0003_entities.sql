@@ -6,6 +6,12 @@ CREATE TABLE entities (
 INSERT INTO entities (name, scope)
 SELECT DISTINCT substr(entity, strpos(entity, '/') + 1), 'user' FROM records;
 
+-- What changed for a user since a number is found by an expression that stands in no join of push(): before the first
+-- ANALYZE the planner thought the old index, of which user_id and entity were a part, as good as the primary key, and
+-- read all of a user's records for each that was written.
+DROP INDEX records_by_seq;
+CREATE INDEX records_by_seq ON records ((user_id || '/' || entity), seq);
+
 -- The one way into `records`, from here on with a limit for each record, since entities differ in it. Arrays of equal
 -- length, one place a record, at most one record a key, in the order of arrival; many users at once. Gives for each record, by its place:
 --   seen_*   the version that stood before (null: none), read under the lock of the user's stream
@@ -28,7 +34,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
   v_size    int := coalesce(cardinality(p_user), 0);
-  v_lost    bigint[];         -- the places that lose for certain
+  v_left    int := v_size;    -- how many may still win
   v_users   text[] := '{}';   -- whose streams are locked,
   v_tops    bigint[] := '{}'; -- the greatest number of theirs that is not given away yet,
   v_taken   bigint[] := '{}'; -- how many were taken,
@@ -38,7 +44,8 @@ DECLARE
   v_written int;
   v_held    bigint;
   v_row     record;
-  -- by place
+  -- by place; arrays that came are never asked for one element, which is found by walking through those before it
+  v_lost         boolean[] := array_fill(false, ARRAY[v_size]);  -- for certain
   v_seen_us      bigint[]  := array_fill(NULL::bigint, ARRAY[v_size]);
   v_seen_deleted boolean[] := array_fill(NULL::boolean, ARRAY[v_size]);
   v_seen_digest  bytea[]   := array_fill(NULL::bytea, ARRAY[v_size]);
@@ -46,19 +53,24 @@ DECLARE
   v_seq          bigint[]  := array_fill(NULL::bigint, ARRAY[v_size]);
 BEGIN
   -- Look first, without a lock. Versions only grow, so what loses here has lost for good.
-  SELECT coalesce(array_agg(i.place), '{}') INTO v_lost
-    FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest) WITH ORDINALITY
-           AS i (user_id, entity, item, action_us, deleted, digest, place)
-    JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
-   WHERE (i.action_us, i.deleted, i.digest) <= (r.action_us, r.deleted, r.digest);
+  FOR v_row IN
+    SELECT i.place
+      FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest) WITH ORDINALITY
+             AS i (user_id, entity, item, action_us, deleted, digest, place)
+      JOIN records r ON (r.user_id, r.entity, r.item) = (i.user_id, i.entity, i.item)
+     WHERE (i.action_us, i.deleted, i.digest) <= (r.action_us, r.deleted, r.digest)
+  LOOP
+    v_lost[v_row.place] := true;
+    v_left := v_left - 1;
+  END LOOP;
 
   -- Lock the streams of the others' users, always in the same order, and take as many numbers as may be needed.
-  IF cardinality(v_lost) < v_size THEN
+  IF v_left > 0 THEN
     FOR v_row IN
       INSERT INTO streams AS s (user_id, seq)
       SELECT i.user_id, count(*)
-        FROM unnest(p_user) WITH ORDINALITY AS i (user_id, place)
-       WHERE i.place <> ALL (v_lost)
+        FROM unnest(p_user, v_lost) AS i (user_id, lost)
+       WHERE NOT i.lost
        GROUP BY i.user_id ORDER BY i.user_id COLLATE "C"
       ON CONFLICT (user_id) DO UPDATE SET seq = s.seq + excluded.seq
       RETURNING s.user_id, s.seq
@@ -101,25 +113,28 @@ BEGIN
   END IF;
 
   -- The law, record by record, user by user as they are locked; from a user's last record, which gets the top number.
-  FOR place IN
-    SELECT i.place FROM unnest(p_user) WITH ORDINALITY AS i (user_id, place)
+  FOR v_row IN
+    SELECT i.*
+      FROM unnest(p_user, p_action_us, p_deleted, p_digest, v_lost) WITH ORDINALITY
+             AS i (user_id, action_us, deleted, digest, lost, place)
      ORDER BY i.user_id COLLATE "C", i.place DESC
   LOOP
+    place := v_row.place;
     seen_action_us := v_seen_us[place];
     seen_deleted := v_seen_deleted[place];
     seen_digest := v_seen_digest[place];
     refused := v_refused[place];
     RETURN NEXT;
-    CONTINUE WHEN place = ANY (v_lost);
-    IF v_users[v_at] IS DISTINCT FROM p_user[place] THEN
+    CONTINUE WHEN v_row.lost;
+    IF v_users[v_at] IS DISTINCT FROM v_row.user_id THEN
       v_at := v_at + 1;
-      IF v_users[v_at] <> p_user[place] THEN  -- locked in this order, and not always told of in it
-        v_at := array_position(v_users, p_user[place]);
+      IF v_users[v_at] <> v_row.user_id THEN  -- locked in this order, and not always told of in it
+        v_at := array_position(v_users, v_row.user_id);
       END IF;
     END IF;
     v_taken[v_at] := v_taken[v_at] + 1;
     IF NOT refused AND (seen_action_us IS NULL OR
-         (p_action_us[place], p_deleted[place], p_digest[place]) > (seen_action_us, seen_deleted, seen_digest)) THEN
+         (v_row.action_us, v_row.deleted, v_row.digest) > (seen_action_us, seen_deleted, seen_digest)) THEN
       v_seq[place] := v_tops[v_at];
       v_tops[v_at] := v_tops[v_at] - 1;
       v_won[v_at] := true;

@@ -272,7 +272,7 @@ def declared(config: Path | None = None) -> tuple[tuple[Entity, ...], list[str]]
 
 def _entities(path: Path, text: str, value: object) -> tuple[tuple[Entity, ...], list[str]]:
     entities, mistakes = read_entities(value)
-    lines = Lines(text)
+    lines = Lines(text if mistakes else "")
     found = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=lambda pair: pair[0])
     return entities, [f"{path}:{line}: {mistake.place}: {mistake.detail}" for line, mistake in found]
 

@@ -108,14 +108,47 @@ def test_what_is_no_table_is_said(tmp_path: Path, value: str) -> None:
         settings.load(config=tmp_path / "favsync.toml")
 
 
-def test_a_place_is_found_by_its_line_whatever_else_there_is() -> None:
-    text = '\n[[x]]\na = 1\n[[x]]\na = """\nx.b = 1\n"""\nb.c = [1,\n[2,\n3]]\n[x.d]\n'
-    lines = Lines(text)
-    places: list[tuple[tuple[str | int, ...], int]] = [
-        ((), 1), (("x",), 2), (("x", 0, "a"), 3), (("x", 1), 4), (("x", 1, "a"), 5), (("x", 1, "b"), 8),
-        (("x", 1, "b", "c", 1, 1), 8), (("x", 1, "d"), 11), (("x", 1, "d", "e", 0), 11), (("y",), 1), (("x", 2), 2),
+TABLES = """
+[[x]] # of tables, in which there are tables
+a = 1
+[[x]]
+a = \'\'\'
+x.b = 1
+[no]
+\'\'\'
+  [x.d]
+b.c = [1,
+[2, # no end
+
+3]]
+[[x.e."f.g"]]
+"[" = "]"
+[[x.e."f.g"]]
+[x.e.h]
+[[x]]
+e = { i = [{ j = 1 }] }
+"""
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> set[tuple[Any, ...]]:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {path}.union(*(paths(member, (*path, key)) for key, member in pairs))
+
+
+@pytest.mark.parametrize("text", [TABLES, FAULTY.read_text(), EXAMPLE.read_text()])
+def test_a_place_is_found_where_the_file_begins_to_hold_it(text: str) -> None:
+    lines, seen, first = Lines(text), {()}, 1
+    for count, _ in enumerate(text.splitlines(), start=1):
+        try:
+            now = paths(tomllib.loads("\n".join(text.splitlines()[:count])))
+        except ValueError:
+            continue
+        assert {path: lines.line(path) for path in now - seen} == dict.fromkeys(now - seen, first)
+        seen, first = now, count + 1
+    assert len(seen) > 20
+    assert [lines.line(()), lines.line(("missing", 0)), lines.line((*max(seen, key=lines.line), 7, "x"))] == [
+        1, 1, max(map(lines.line, seen)),
     ]  # fmt: skip
-    assert [(path, lines.line(path)) for path, _ in places] == places
 
 
 KEYS = st.sampled_from(

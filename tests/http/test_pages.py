@@ -155,14 +155,8 @@ async def test_a_page_is_of_one_reader_and_one_list(client: Client, connection: 
     assert await status(await first_page(client, SYNC), NOTES) == 410
     for bad in ("", "x", "=" * 40, "A" * 37, "A" * 1397, "ä" * 40, end, mine + "=", mine[:-2]):
         assert await status(bad) in ((400, 410) if bad == mine[:-2] else (400,)), bad
-    for forged in (
-        "A" * 38,
-        "A" * 41,
-        "A" * 1396,
-        "_" * 50,
-        mine[:-1] + ("A" if mine[-1] != "A" else "B"),
-        mine.swapcase(),
-    ):
+    changed = mine[:-1] + ("A" if mine[-1] != "A" else "B")
+    for forged in ("A" * 38, "A" * 41, "A" * 1396, "_" * 50, changed, mine.swapcase()):
         assert await status(forged) == 410, forged
     assert await status(mine, after=end) == await status("A" * 38, after="x") == 400
     assert (await client.get(NOTES, params={"after": mine}, headers=bearer())).status == 400

@@ -88,6 +88,19 @@ async def test_a_plan_that_was_made_on_empty_tables_still_serves(connection: asy
         assert after[table]["seq_scan"] == before[table]["seq_scan"], table
 
 
+async def test_a_push_reads_no_more_than_it_writes(connection: asyncpg.Connection, dsn: str) -> None:
+    """Of a user with many records, and before anything was analysed: each that comes looks for its own row alone."""
+    database = Database(pool_size=1)
+    await database.open({"dsn": dsn})
+    for turn in range(8):
+        offered = [Record(Key("ann", "e", f"item{number}"), Version(turn, False)) for number in range(1000)]
+        await records.push(database, offered, [10_000] * 1000)
+    await database.close()
+    await _scans(connection)
+    read = await connection.fetchval("SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'records'")
+    assert read < 8 * 1000 * 6
+
+
 async def _scans(connection: asyncpg.Connection) -> dict[str, asyncpg.Record]:
     """How often each table was read, and how; a session that ends, as the service's has, has told its counts."""
     await connection.execute("SELECT pg_stat_force_next_flush()")

@@ -7,7 +7,7 @@ SELECT s.seq AS top, r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
      CROSS JOIN LATERAL (
        SELECT r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
          FROM records r
-        WHERE r.user_id = $1 AND r.entity = e.entity AND r.seq > $3
+        WHERE r.user_id || '/' || r.entity = $1 || '/' || e.entity AND r.user_id = $1 AND r.entity = e.entity AND r.seq > $3
         ORDER BY r.seq
         LIMIT $4) one
      ORDER BY one.seq

@@ -5,23 +5,37 @@ from typing import Any
 
 from favsync.catalog.entity import FAVORITES, Entity, Legacy, Scope, Unknown, object_schema
 from favsync.catalog.field_tables import read_fields
-from favsync.catalog.mistakes import Mistake, Mistakes, Path
+from favsync.catalog.mistakes import Mistake, Mistakes, Path, table_of
 from favsync.catalog.ordered import Integer
 from favsync.catalog.types import Anything, Judged, Length, Text
 
 ENTITIES_MAX = 200
 ITEMS_MAX = 10_000_000
-_DESCRIPTION = Text(length=Length(1, 2000))
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 _LEGACY = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _LEGACY_LENGTH_MAX = 200
 _WAS_MAX = 20
+_RECEIPTS = "receipts"
 # What other doors have, now or soon.
 _TAKEN_SEGMENTS = frozenset(
     {"sync", "feed", "docs", "problems", "healthz", "readyz", "metrics", "openapi.json", "peers", "hooks", "webhooks",
      "admin", "console", "links", "epoch"}
 )  # fmt: skip
+_TABLE = table_of(
+    {
+        "description": Judged(Text(length=Length(1, 2000))),
+        "scope": Judged(Text(length=Length(None, None), choices=tuple(Scope))),
+        "unknown": Judged(Text(length=Length(None, None), choices=tuple(Unknown))),
+        "max_items": Judged(Integer(low=1, high=ITEMS_MAX)),
+        "legacy": Judged(Anything()),
+        "was": Judged(Anything()),
+        "fields": Judged(Anything()),
+    }
+)
+_LEGACY_TABLE = table_of(
+    {key: Judged(Text(length=Length(1, _LEGACY_LENGTH_MAX)), required=True) for key in Legacy._fields}
+)
 
 
 def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
@@ -43,6 +57,8 @@ def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
             found[name] = _entity(name, table, path, mistakes)
         else:
             mistakes.note(path, "must be 1 to 63 of A-Z, a-z, 0-9, _ and -, a letter first")
+        if name == _RECEIPTS:
+            mistakes.note(path, "is what /sync calls its receipts; choose another name")
     entities = tuple(found.values())
     _check_names(entities, value, mistakes)
     _check_paths(entities, value, mistakes)
@@ -51,16 +67,7 @@ def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
 
 def _entity(name: str, table: object, path: Path, mistakes: Mistakes) -> Entity:
     built_in = FAVORITES if name == FAVORITES.name else None
-    keys = {
-        "description": Judged(_DESCRIPTION),
-        "scope": Judged(Text(length=Length(None, None), choices=tuple(Scope))),
-        "unknown": Judged(Text(length=Length(None, None), choices=tuple(Unknown))),
-        "max_items": Judged(Integer(low=1, high=ITEMS_MAX)),
-        "legacy": Judged(Anything()),
-        "was": Judged(Anything()),
-        "fields": Judged(Anything()),
-    }
-    given = mistakes.read(path, table, keys)
+    given = mistakes.read(path, table, _TABLE)
     unknown = Unknown(given.get("unknown", built_in.unknown if built_in else Unknown.REFUSE))
     legacy = _legacy(given["legacy"], (*path, "legacy"), mistakes) if "legacy" in given else None
     members = read_fields(given.get("fields", {}), (*path, "fields"), mistakes)
@@ -78,9 +85,8 @@ def _entity(name: str, table: object, path: Path, mistakes: Mistakes) -> Entity:
 
 
 def _legacy(value: object, path: Path, mistakes: Mistakes) -> Legacy | None:
-    text = Text(length=Length(1, _LEGACY_LENGTH_MAX))
     before = len(mistakes)
-    given = mistakes.read(path, value, {key: Judged(text, required=True) for key in Legacy._fields})
+    given = mistakes.read(path, value, _LEGACY_TABLE)
     for key, written in given.items():
         first, *others = written[1:].split("/")
         if not _LEGACY.fullmatch(written) or {".", ".."} & {first, *others}:

@@ -1,14 +1,16 @@
 """The tables below `[entities.NAME.fields]`: from a field's declaration to the field that judges."""
 
+import functools
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
+import marshmallow
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
 from favsync.catalog.entity import Unknown, object_schema
-from favsync.catalog.mistakes import Mistakes, Path
+from favsync.catalog.mistakes import Mistakes, Path, table_of
 from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered
 from favsync.catalog.patterns import Pattern
 from favsync.catalog.types import Anything, Boolean, Email, Judged, Length, List, Object, Text, Type, Url
@@ -24,7 +26,7 @@ _INTEGER_LIMIT = 10**38
 _ANY_LENGTH = Length(None, None)
 _EXAMPLE = 'is not a table such as { type = "string" }'
 
-_COMMON = ("type", "description", "allow_null")
+_COMMON = ("type", "description", "required", "allow_null")
 _KEYS: dict[str, Type] = {
     "type": Anything(),
     "description": Text(length=Length(1, 2000)),
@@ -81,16 +83,16 @@ def _field(table: object, path: Path, mistakes: Mistakes, *, level: int, item: b
         return None
     before = len(mistakes)
     name = table.get("type")
+    build = _nothing
     if isinstance(name, str) and name in _TYPES:
-        own, build = _TYPES[name]
+        build = _TYPES[name][1]
     else:
-        own, build = tuple(_KEYS), _nothing
+        name = None
         mistakes.note((*path, "type"), _type_fault(table))
-    allowed = [*_COMMON, *own] if item else [*_COMMON, "required", *own]
     others = {
         key: "means nothing for an item" if key == "required" else f"means nothing for type {name}" for key in _KEYS
     }
-    given = mistakes.read(path, table, {key: Judged(_KEYS[key]) for key in allowed}, others)
+    given = mistakes.read(path, table, _table(name, item=item), others)
     kind = build(given, path, mistakes, level)
     if len(mistakes) > before:
         return None
@@ -100,6 +102,13 @@ def _field(table: object, path: Path, mistakes: Mistakes, *, level: int, item: b
         allow_null=given.get("allow_null", False),
         description=given.get("description", ""),
     )
+
+
+@functools.cache
+def _table(name: str | None, *, item: bool) -> marshmallow.Schema:
+    """The keys that a field of this type may have; all there are where the type is not known."""
+    own = _KEYS if name is None else (*_COMMON, *_TYPES[name][0])
+    return table_of({key: Judged(_KEYS[key]) for key in own if not (item and key == "required")})
 
 
 def _type_fault(table: dict[Any, Any]) -> str:

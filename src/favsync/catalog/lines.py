@@ -1,50 +1,62 @@
 """On which line of a TOML file something stands: the reader of the standard library does not say."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+Path = tuple[str | int, ...]
 
 
 class Lines:
-    """The lines of a text that TOML can read. Each prefix of it is read once, whoever asks."""
+    """The lines of a text that TOML can read. Statement by statement: each can be read alone."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.replace("\r\n", "\n").split("\n")
-        self._read: dict[int, Any] = {len(self._lines): tomllib.loads(text)}
+        self._first: dict[Path, int] = {(): 1}
+        self._tables: dict[Path, int] = {}  # how many there are so far of each [[array of tables]]
+        table: Path = ()
+        for number, statement, content in _statements(text.replace("\r\n", "\n").split("\n")):
+            brought: Any = content
+            if statement.startswith("["):
+                table, brought = self._table(content, array=statement.startswith("[[")), {}
+            self._note(table, brought, number)
 
     def line(self, path: Sequence[str | int]) -> int:
-        """The first line, from 1, of the statement that brings `path`, or as much of the path as there is.
+        """The first line, from 1, of the statement that brings `path`, or as much of the path as there is."""
+        return next(
+            self._first[tuple(path[:end])] for end in range(len(path), -1, -1) if tuple(path[:end]) in self._first
+        )
 
-        A file only grows from line to line, so the number of lines that are needed is found by halving.
-        """
-        path = path[: _depth(self._read[len(self._lines)], path)]
-        low, high = 1, len(self._lines)
-        while low < high:
-            middle = (low + high) // 2
-            if _depth(self._up_to(middle), path) == len(path):
-                high = middle
-            else:
-                low = middle + 1
-        return low
+    def _table(self, header: dict[str, Any], *, array: bool) -> Path:
+        """The path of the table that begins here; on the way to it, the last of each array is meant."""
+        path: Path = ()
+        content: Any = header
+        while content:
+            [(key, content)] = content.items()
+            path = (*path, key)
+            if array and isinstance(content, list):
+                self._tables[path] = self._tables.get(path, 0) + 1
+                content = {}
+            if path in self._tables:
+                path = (*path, self._tables[path] - 1)
+        return path
 
-    def _up_to(self, count: int) -> Any:  # noqa: ANN401 -- what TOML holds
-        """What so many lines hold, and those that are needed to end the statement they end in."""
-        first = count
-        while count not in self._read:
-            try:
-                self._read[count] = tomllib.loads("\n".join(self._lines[:count]))
-            except ValueError:
-                count += 1
-        for cut_short in range(first, count):
-            self._read[cut_short] = self._read[count]
-        return self._read[count]
+    def _note(self, path: Path, value: Any, number: int) -> None:  # noqa: ANN401 -- what TOML holds
+        for end in range(len(path) + 1):
+            self._first.setdefault(path[:end], number)
+        within = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, member in within:
+            self._note((*path, key), member, number)
 
 
-def _depth(value: Any, path: Sequence[str | int]) -> int:  # noqa: ANN401 -- what TOML holds
-    """How much of the path is there."""
-    for depth, key in enumerate(path):
-        keys = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
-        if key not in keys:
-            return depth
-        value = value[key]
-    return len(path)
+def _statements(lines: Sequence[str]) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Each statement: the number of its first line, its text, and what it says. Comments and empty lines are none."""
+    first = 0
+    for end in range(1, len(lines) + 1):
+        statement = "\n".join(lines[first:end]).strip(" \t")
+        try:
+            content = tomllib.loads(statement)
+        except ValueError:
+            continue  # it goes on
+        if content:
+            yield first + 1, statement, content
+        first = end

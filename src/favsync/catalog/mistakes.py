@@ -27,6 +27,11 @@ class Mistake(NamedTuple):
         return "".join(words).removeprefix(".")
 
 
+def table_of(keys: Mapping[str, Judged]) -> marshmallow.Schema:
+    """A table that has no keys but these."""
+    return object_schema("Table", keys, Unknown.REFUSE)()
+
+
 class Mistakes(list[Mistake]):
     """Those that were found so far, in the order of the file."""
 
@@ -34,15 +39,16 @@ class Mistakes(list[Mistake]):
         self.append(Mistake(path, detail))
 
     def read(
-        self, path: Path, value: object, keys: Mapping[str, Judged], others: Mapping[str, str] = MappingProxyType({})
+        self, path: Path, value: object, table: marshmallow.Schema, others: Mapping[str, str] = MappingProxyType({})
     ) -> dict[str, Any]:
-        """As much of a table as is right. `others`: what is said of keys that mean something elsewhere."""
+        """As much of `value` as is right. `others`: what is said of keys that mean something in other tables."""
         if not isinstance(value, dict):
             self.note(path, "is not a table")
             return {}
+        keys = [str(field.data_key) for field in table.fields.values()]
         wrong: dict[Any, Any] = {}
         try:
-            object_schema("Table", keys, Unknown.REFUSE)().load(value)
+            table.load(value)
         except marshmallow.ValidationError as error:
             wrong = cast("dict[Any, Any]", error.messages)
         # In the order of the table; what is missing comes last.

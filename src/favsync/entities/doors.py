@@ -6,8 +6,9 @@ from typing import Any
 
 from favsync.catalog.entity import Entity, Scope
 from favsync.core.errors import CursorExpired, FavsyncError, InsufficientScope, InvalidRecords, MalformedRequest
+from favsync.entities.forms import Form
 from favsync.entities.routes import Resource
-from favsync.entities.schemas import Form, ReceiptSchema, RecordSchema
+from favsync.entities.schemas import ReceiptSchema, RecordSchema
 from favsync.entities.view import Shown
 from favsync.http.doors import Answer, Door
 from favsync.identity.issuers import SYNC_ANY
@@ -123,7 +124,7 @@ def _refusals(pair: _Pair) -> list[type[FavsyncError]]:
 
 
 def _batch(form: Form, max_batch: int) -> dict[str, Any]:
-    return {"type": "array", "maxItems": max_batch, "items": form.schema}
+    return {"type": "array", "maxItems": max_batch, "items": form.schemas.either}
 
 
 def _records(resource: Resource) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from favsync.core.errors import Fault, InsufficientScope, InvalidRecords
 from favsync.core.fields import pointer_to
 from favsync.core.merge import Outcome
 from favsync.core.record import Key, Record, entity_key
+from favsync.entities import forms as reading
 from favsync.entities import owners, schemas
-from favsync.entities.schemas import Form, Refused, Valid
+from favsync.entities.forms import Form, Refused, Valid
 from favsync.entities.view import Shown, View
 from favsync.http import keys
 from favsync.http.body import read_json
@@ -82,9 +83,9 @@ class Resource:
         remaining = iter(receipts)
         dumped = {
             part.name: [
-                schemas.dump_receipt(next(remaining), candidate)
+                schemas.dump_receipt(next(remaining), candidate.owner)
                 if isinstance(candidate, Valid)
-                else schemas.dump_refused(candidate)
+                else schemas.dump_refused(candidate.echo, candidate.detail)
                 for candidate in part.candidates
             ]
             for part in parts
@@ -106,8 +107,8 @@ class Resource:
         """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope."""
         names_users = SYNC_ANY in caller.scopes
         forms = self.forms if names_users or self.plain is None else self.plain
-        lists = schemas.read_several(body, forms) if self.shown.several else schemas.read_one(body, forms)
-        schemas.check_size(sum(len(content) for _, _, content in lists), request.app[keys.SETTINGS].max_batch)
+        lists = reading.read_several(body, forms) if self.shown.several else reading.read_one(body, forms)
+        reading.check_size(sum(len(content) for _, _, content in lists), request.app[keys.SETTINGS].max_batch)
         if not names_users:
             shared = any(form.entity.scope is Scope.SHARED and content for _, form, content in lists)
             contents = chain.from_iterable(content for _, form, content in lists if form.named)

@@ -19,9 +19,13 @@ async def check(connection: asyncpg.Connection, declared: Mapping[str, str]) -> 
     The connection should have no time limits.
     """
     known = {row["name"]: row["scope"] for row in await connection.fetch(_LIST)}
-    for name in sorted(known):
-        if known[name] != declared.get(name) and await connection.fetchval(_HOLDS, name):
-            raise SettingsError(_gone(name, known[name], declared.get(name)))
+    gone = [
+        _gone(name, known[name], declared.get(name))
+        for name in sorted(known)
+        if known[name] != declared.get(name) and await connection.fetchval(_HOLDS, name)
+    ]
+    if gone:
+        raise SettingsError("; ".join(gone))
     for name, scope in declared.items():
         if known.get(name) != scope:
             await connection.execute(_DECLARE, name, scope)

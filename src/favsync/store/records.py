@@ -18,7 +18,7 @@ _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
 
 FIELDS_LENGTH_MAX = 8 * 1024**2  # characters of fields, in one answer
-ROWS_AT_ONCE = 1024  # that are read before it is known how large they are
+ROWS_AT_ONCE = 256  # that are read before it is known how large they are: 16 MiB, on each connection of the pool
 PART_ROWS_MIN = 16  # so that the last bytes of an answer do not cost a round trip a record
 
 
