@@ -1,5 +1,6 @@
 """Whose records they are: backends that write for any user, sets that a tenant shares, and who may do neither."""
 
+import asyncio
 import json
 import random
 from pathlib import Path
@@ -81,6 +82,28 @@ async def test_a_thousand_records_of_five_hundred_users(client: Client) -> None:
     assert await get(client, NOTES, of("backend")) == []
     again = await post(client, NOTES, sent[::-1], backend())
     assert again == [one | {"outcome": "duplicate"} for one in expected[::-1]]
+
+
+async def test_backends_that_write_for_the_same_users_at_once(client: Client) -> None:
+    """In any order, and beside the users themselves: nobody is turned away, and the last version stands."""
+    chance = random.Random(5)
+    users = [f"u{number}" for number in range(40)]
+
+    async def write(turn: int) -> None:
+        date = f"2020-01-01T00:00:00.{turn:03d}Z"
+        if turn % 2:
+            await post(
+                client, NOTES, [note("a", str(turn), date, user=user) for user in chance.sample(users, 30)], backend()
+            )
+        else:
+            await post(client, NOTES, [note("a", str(turn), date)], of(chance.choice(users)))
+
+    await asyncio.gather(*(write(turn) for turn in range(60)))
+    last = note("a", "last", "2020-01-02T00:00:00.000Z")
+    await asyncio.gather(
+        *(post(client, NOTES, [last | {"user": user} for user in part], backend()) for part in (users, users[::-1]))
+    )
+    assert [await get(client, NOTES, of(user)) for user in users] == [[last]] * 40
 
 
 async def test_for_one_user_by_the_query(client: Client) -> None:

@@ -156,6 +156,35 @@ async def test_the_document_knows_every_route_and_no_other(client: Client) -> No
                 assert all(re.fullmatch(r"[1-5]\d\d", status) for status in operation["responses"]), (method, path)
 
 
+LIKE_OTHERS = declared("""
+    [entities.Problem]
+    unknown = "drop"
+    [entities.Record]
+    unknown = "drop"
+    [entities.Receipt.fields]
+    text = { type = "string" }
+    [entities.ReceiptAdd]
+    unknown = "drop"
+    [entities.notes]
+    [entities.notes2]
+    [entities.Notes]
+    legacy = { get = "/syncNotes", post = "/sync.notes" }
+""")
+
+
+async def test_names_that_look_like_others_are_told_apart(serve: Serve) -> None:
+    """In the document each operation has a name of its own, and each schema; apispec warns where it has none."""
+    client = await serve(entities=LIKE_OTHERS)
+    document = await (await client.get("/openapi.json")).json()
+    names = [operation["operationId"] for item in document["paths"].values() for operation in item.values()]
+    assert len(set(names)) == len(names)
+    assert "getSyncNotes" in names
+    assert document["components"]["schemas"]["Problem"]["description"] == "RFC 9457"
+    for name in ("Problem", "Record", "Receipt", "notes", "Notes"):
+        body = [{"item": "a", "actionDate": THEIRS, "action": "ADD"}]
+        assert (await client.post(f"/sync/{name}", json=body, headers=bearer())).status == 200
+
+
 OF_HTTP = {"Content-Type", "Content-Length", "Content-Encoding", "Date", "Server", "Connection"}
 # Of a POST: as it was asked for. Of an answer that is a part: a Link, and what the whole has is not there.
 OPTIONAL = {"Preference-Applied", "Etag", "Sync-Cursor", "Link"}

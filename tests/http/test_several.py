@@ -51,6 +51,12 @@ async def test_one_answer_for_all_that_is_a_users_own(client: Client) -> None:
     assert await post(client, SYNC, {}) == {}
 
 
+async def test_where_there_is_one_entity_a_list_is_not_what_holds_it(client: Client) -> None:
+    """An HTTP client that goes by the tag alone must not take the one for the other."""
+    tags = {(await client.get(path, headers=bearer())).headers["ETag"] for path in (SYNC, "/sync/favorites")}
+    assert len(tags) == 2
+
+
 @WITH_THEM
 async def test_what_a_body_must_be(client: Client) -> None:
     for body in (b"[]", b"null", b'"x"', b"7"):

@@ -124,16 +124,17 @@ def writing(entity: Entity, *, named: bool) -> Writing:
             "user": _name(SUBJECT_LENGTH_MAX, "Whose it is; a token with `sync:any` may say so"),
             "namespace": _name(SUBJECT_LENGTH_MAX, "Of that user; without it, the caller's own"),
         }
-    suffix = "" if named else "Plain"
+    # The names of components in the OpenAPI document: with a full stop, which no entity's name has.
+    suffix = "" if named else ".plain"
     if not entity.has_fields and entity.unknown is not Unknown.REFUSE:
-        both = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}{suffix}")
+        both = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}.record{suffix}")
         return Writing(both, both)
     inner = _Fields(entity.fields, required=entity.needs_fields, error_messages=_COMMON)
     add = {"action": _action(Action.ADD), "fields": inner, **owner}
     delete = {"action": _action(Action.DELETE), **owner}
     return Writing(
-        _Record.from_dict(add, name=f"{entity.name}Add{suffix}"),
-        _Record.from_dict(delete, name=f"{entity.name}Delete{suffix}"),
+        _Record.from_dict(add, name=f"{entity.name}.add{suffix}"),
+        _Record.from_dict(delete, name=f"{entity.name}.delete{suffix}"),
     )
 
 

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, made from the doors and from the schemas that validate."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -110,6 +111,8 @@ def document(doors: Sequence[Door]) -> dict[str, Any]:
             operations["head"] = _head(door)
     for path, operations in paths.items():
         operations["options"] = _options(path)
+    _tell_apart([operation for operations in paths.values() for operation in operations.values()])
+    for path, operations in paths.items():
         spec.path(path, operations=operations)
     return spec.to_dict()
 
@@ -219,6 +222,16 @@ def _path_parameters(path: str, choices: Sequence[str]) -> list[dict[str, Any]]:
     names = [word[1:-1] for word in path.split("/") if word.startswith("{")]
     schema = {"type": "string", "enum": list(choices)} if choices else {"type": "string"}
     return [{"in": "path", "name": name, "required": True, "schema": schema} for name in names]
+
+
+def _tell_apart(operations: Iterable[dict[str, Any]]) -> None:
+    """Gives the later ones of one name another: of /sync/notes, /sync/Notes and /syncNotes."""
+    taken: set[str] = set()
+    for operation in operations:
+        name = operation["operationId"]
+        free = (f"{name}{number}" for number in itertools.count(2))
+        operation["operationId"] = name if name not in taken else next(one for one in free if one not in taken)
+        taken.add(operation["operationId"])
 
 
 def _name(method: str, path: str) -> str:
