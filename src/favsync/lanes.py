@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from favsync.core.errors import LockTimeout
@@ -22,31 +22,40 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
 
-    @contextlib.asynccontextmanager
-    async def enter(self, users: Iterable[str], *, wait_s: float) -> AsyncIterator[None]:
-        """Waits for the lanes of all `users`, in one order for everybody, but not for longer than `wait_s`.
+    @contextlib.contextmanager
+    def join(self, users: Iterable[str]) -> Iterator["Queue"]:
+        """A place in the lanes of all `users`. Raises LockTimeout where too many wait in one of them already."""
+        with contextlib.ExitStack() as stack:
+            yield Queue([stack.enter_context(self._one(user)) for user in sorted(set(users))])
 
-        Raises LockTimeout then, and where too many wait already.
-        """
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(wait_s):
-                    for user in sorted(set(users)):
-                        await stack.enter_async_context(self._one(user))
-            except TimeoutError:
-                raise LockTimeout from None
-            yield
-
-    @contextlib.asynccontextmanager
-    async def _one(self, user: str) -> AsyncIterator[None]:
+    @contextlib.contextmanager
+    def _one(self, user: str) -> Iterator[asyncio.Lock]:
         lane = self._lanes.setdefault(user, _Lane())
         if lane.inside > WAITING_MAX:
             raise LockTimeout("Too many writes of this user are waiting. This one was not stored; send it again.")
         lane.inside += 1
         try:
-            async with lane.lock:
-                yield
+            yield lane.lock
         finally:
             lane.inside -= 1
             if not lane.inside:
                 del self._lanes[user]
+
+
+class Queue:
+    """A place in some lanes, whose locks are taken in one order by everybody."""
+
+    def __init__(self, locks: list[asyncio.Lock]) -> None:
+        self._locks = locks
+
+    @contextlib.asynccontextmanager
+    async def turn(self, *, wait_s: float) -> AsyncIterator[None]:
+        """Waits until nobody else has a turn in any of the lanes. LockTimeout after `wait_s`."""
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(wait_s):
+                    for lock in self._locks:
+                        await stack.enter_async_context(lock)
+            except TimeoutError:
+                raise LockTimeout from None
+            yield

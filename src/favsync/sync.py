@@ -88,15 +88,17 @@ class Sync:
         if not records:
             return []
         limits = [self._limit(record) for record in records]
+        users = {record.key.user for record in records}
         give_up = time.monotonic() + LOCK_WAIT_S
-        async with self._lanes.enter((record.key.user for record in records), wait_s=LOCK_WAIT_S):
-            left_s = give_up - time.monotonic()
-            # Between the attempts no connection is held: whoever blocks this user does not block its neighbours.
+        with self._lanes.join(users) as queue:
+            # Between the attempts no connection is held, and no turn: whoever blocks one user of a batch blocks neither
+            # strangers nor the others of that batch.
             async for attempt in stamina.retry_context(
-                on=LockTimeout, attempts=None, timeout=left_s, wait_initial=0.05, wait_max=0.5
+                on=LockTimeout, attempts=None, timeout=LOCK_WAIT_S, wait_initial=0.05, wait_max=0.5
             ):
-                with attempt:
-                    return await store.push(self._database, records, limits)
+                async with queue.turn(wait_s=give_up - time.monotonic()):
+                    with attempt:
+                        return await store.push(self._database, records, limits)
         raise AssertionError  # the last attempt returned or raised
 
     def _limit(self, record: Record) -> int | None:

@@ -136,6 +136,12 @@ def test_a_page_that_is_not_ours_has_expired(text: str) -> None:
         SEAL.read_page(text, *ANN)
 
 
+def test_a_page_may_end_with_any_letter() -> None:
+    pages = {place: SEAL.page(*ANN, place) for place in (Place(seq, 0, "abc") for seq in range(1000))}
+    assert len({page[-1] for page in pages.values()}) == 64
+    assert all(SEAL.read_page(page, *ANN) == place for place, page in pages.items())
+
+
 def test_the_longest_item_has_a_page() -> None:
     place = Place(SEQ_MAX, 65_535, "\U0010ffff" * 255)
     assert len(SEAL.page(*ANN, place)) == 1396

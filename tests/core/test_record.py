@@ -35,6 +35,7 @@ def test_a_shared_set_is_owned_by_nobody_who_has_a_token(tenant: str, entity: st
 @given(names, subjects)
 def test_an_entity_is_found_again(tenant: str, entity: str) -> None:
     assert entity_name(entity_key(entity, tenant=tenant)) == entity
+    assert entity_name("acme/a/b") == "a/b"
 
 
 def test_an_action_is_what_the_wire_calls_it() -> None:

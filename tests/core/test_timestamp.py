@@ -148,3 +148,8 @@ def test_the_edges_of_the_years() -> None:
     for outside_us in (timestamp.EARLIEST_US - 1, timestamp.LATEST_US + 1):
         with pytest.raises(ValueError, match=f"^{YEARS}$"):
             timestamp.within_range(outside_us)
+
+
+def test_each_hour_and_minute_is_printed() -> None:
+    for minute in range(24 * 60):
+        assert timestamp.render(minute * 60_000_000) == f"1970-01-01T{minute // 60:02d}:{minute % 60:02d}:00.000Z"

@@ -329,3 +329,18 @@ async def test_limits_are_of_one_user_and_one_entity(serve: Serve) -> None:
     assert [one["outcome"] for name in receipts for one in receipts[name]] == ["limit", "limit", "applied"]
     assert receipts["notes"][0]["detail"] == "there may be 2 items, and this would be one more"
     assert receipts["notes"][0]["user"] == "ann"
+
+
+async def test_a_user_who_is_blocked_blocks_no_other_of_the_same_batch(client: Client, connection: Json) -> None:
+    await post(client, NOTES, [note("a")])
+    batch = [note("b") | {"user": user} for user in ("ann", "bob", "cy")]
+    async with connection.transaction():
+        await connection.execute("SELECT FROM streams WHERE user_id = 'main/main/ann' FOR UPDATE")
+        waiting = asyncio.create_task(client.post(NOTES, json=batch, headers=backend()))
+        await asyncio.sleep(0.3)
+        for number in range(10):
+            async with asyncio.timeout(1):
+                await post(client, NOTES, [note(f"own{number}")], of("bob"))
+        assert not waiting.done()
+    response = await waiting
+    assert [one["outcome"] for one in (await response.json())["receipts"]] == ["applied"] * 3

@@ -1,5 +1,7 @@
 """How records are read: what a body holds, place by place, and every fault in it."""
 
+import asyncio
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -7,13 +9,16 @@ from itertools import islice
 from typing import Any
 
 import marshmallow
+import orjson
 
 from favsync.catalog.entity import Entity
 from favsync.core import timestamp
 from favsync.core.errors import FAULTS_MAX, Fault, InvalidRecords
-from favsync.core.fields import NotCanonical, canonical, digest, pointer_to
+from favsync.core.fields import BYTES_MAX, NotCanonical, canonical, digest, pointer_to
 from favsync.core.record import Action, Version
 from favsync.entities import schemas
+
+_AT_A_STRETCH_S = 0.005  # that records are judged before others have their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +64,21 @@ class Form:
         self.schemas = schemas.writing(entity, named=named)
         self._add, self._delete = self.schemas.add(), self.schemas.delete()
 
-    def read(
+    async def read(
         self, body: Sequence[object], *, offset_us: int, namespaces: AbstractSet[str], prefix: str
     ) -> tuple[list[Valid | Refused], list[Fault]]:
         """What `body` holds, place by place, and what is wrong: of each record, up to FAULTS_MAX faults.
 
-        `offset_us` is added to each date.
-
-        `namespaces`: those that a record may name. `prefix`: the pointer that leads to `body`.
+        Others are served meanwhile. `offset_us` is added to each date. `namespaces`: those that a record may name.
+        `prefix`: the pointer that leads to `body`.
         """
         candidates: list[Valid | Refused] = []
         faults: list[Fault] = []
+        pause_at = time.monotonic() + _AT_A_STRETCH_S
         for index, candidate in enumerate(body):
+            if time.monotonic() > pause_at:
+                await asyncio.sleep(0)
+                pause_at = time.monotonic() + _AT_A_STRETCH_S
             try:
                 candidates.append(self._load(candidate, offset_us, namespaces))
             except _NotValid as error:
@@ -84,6 +92,8 @@ class Form:
         if not isinstance(candidate, dict):
             raise _NotValid([("", "is not an object")])
         deleted = candidate.get("action") == Action.DELETE
+        if self.schemas.takes_fields and not deleted and _is_far_too_large(candidate.get("fields")):
+            raise _NotValid([("/fields", f"has more than {BYTES_MAX} bytes")])
         if self.schemas.takes_fields and not deleted and "fields" not in candidate:
             candidate = {**candidate, "fields": {}}  # so that what is missing in it has its place
         try:
@@ -108,6 +118,14 @@ class Form:
                 raise _NotValid([(f"/fields{error.pointer}", error.detail)], loaded) from None
         version = Version(action_us, deleted, b"" if written is None else digest(written))
         return Valid(loaded["item"], version, written, user, namespace)
+
+
+def _is_far_too_large(content: object) -> bool:
+    """What cannot be within BYTES_MAX, however its numbers are written, is not worth the time that judging it takes."""
+    try:
+        return len(orjson.dumps(content)) > 3 * BYTES_MAX
+    except TypeError:  # half a surrogate pair, a number beyond 64 bits: those have their own faults
+        return False
 
 
 def _flat(messages: Any, *path: str | int) -> Iterator[tuple[str, str]]:  # noqa: ANN401 -- as marshmallow nests them

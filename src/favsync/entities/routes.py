@@ -60,7 +60,7 @@ class Resource:
         view = self._view(request, caller)
         if wishes.returns == "representation":
             await view.check()
-        parts, faults = self._read(request, caller, body, offset_us)
+        parts, faults = await self._read(request, caller, body, offset_us)
         if faults and not wishes.lenient:
             raise InvalidRecords(faults)
 
@@ -101,7 +101,7 @@ class Resource:
             owner = owners.addressed(request, caller, may_ignore=self.plain is not None)
         return View(request, self.shown, owner=owner, tenant=caller.tenant)
 
-    def _read(
+    async def _read(
         self, request: web.Request, caller: Identity, body: object, offset_us: int
     ) -> tuple[list[Part], list[Fault]]:
         """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope."""
@@ -118,7 +118,7 @@ class Resource:
         parts, faults = [], []
         for name, form, content in lists:
             prefix = pointer_to(name) if self.shown.several else ""
-            candidates, found = form.read(content, offset_us=offset_us, namespaces=namespaces, prefix=prefix)
+            candidates, found = await form.read(content, offset_us=offset_us, namespaces=namespaces, prefix=prefix)
             parts.append(Part(name, form.entity, candidates))
             faults += found
         return parts, faults

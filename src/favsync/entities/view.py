@@ -42,16 +42,17 @@ class View:
         self._names = {key: by_key[key].name for key in self._keys}
         self._epoch = self._database.epoch
         seal, query = self._epoch.seal, request.query
-        if "after" in query and "page" in query:
-            raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
         self._after = seal.read_cursor(query["after"], owner, self._keys) if "after" in query else None
-        self._place = seal.read_page(query["page"], owner, self._keys) if "page" in query else None
+        pages = "page" in query and request.method != "POST"
+        self._place = seal.read_page(query["page"], owner, self._keys) if pages else None
         whole = max(LIMIT_MAX, sum(entity.max_items or 0 for entity in shown.entities))
+        if self._place is not None and self._after is not None:
+            raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
         self._limit = _limit(query.get("limit"), default=whole)
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
-        if self._after is not None or self._place is not None:
+        if self._after is not None:
             self._check(await records.latest_seq(self._database, self.owner))
 
     async def unless_known(self) -> web.Response:
