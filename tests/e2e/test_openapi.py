@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.service import Service, token
 
 HERE = Path(__file__).parent
-EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "200"))
 SEED = os.environ.get("TEST_FUZZ_SEED", "1")
 TIMEOUT_S = 180 + EXAMPLES / 2  # three times what it takes
 
