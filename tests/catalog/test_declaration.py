@@ -16,6 +16,7 @@ from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Legacy, Scope, Unknown
 from favsync.catalog.lines import Lines
 from favsync.core.errors import SettingsError
+from favsync.settings_sources import declared
 from tests.catalog.test_types import json_schema
 from tests.e2e.test_cli import favsync
 
@@ -32,7 +33,7 @@ def entities(text: str) -> tuple[Entity, ...]:
 
 
 def test_the_example_is_what_it_says() -> None:
-    found, faults = settings.declared(EXAMPLE)
+    found, faults = declared(EXAMPLE)
     assert faults == []
     assert [entity.name for entity in found] == ["favorites", "notes", "ratings", "sessions"]
     favorites, notes, ratings, sessions = found
@@ -71,7 +72,7 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
     assert [int(line.split(":")[0]) for line in told] == sorted(int(line.split(":")[0]) for line in FAULTS)
     with_returns = tmp_path / "favsync.toml"
     with_returns.write_bytes(FAULTY.read_bytes().replace(b"\n", b"\r\n"))
-    assert [line.removeprefix(f"{with_returns}:") for line in settings.declared(with_returns)[1]] == told
+    assert [line.removeprefix(f"{with_returns}:") for line in declared(with_returns)[1]] == told
     with pytest.raises(SettingsError) as caught:
         settings.load(config=FAULTY)
     more = f", and there are {len(FAULTS) - 1} more: `favsync entities` lists them"
@@ -217,7 +218,7 @@ def test_what_the_page_shows_is_what_is_said(tmp_path: Path, monkeypatch: pytest
     told = []
     for block in blocks[:2]:
         (tmp_path / "favsync.toml").write_text(block)
-        told.append(settings.declared()[1])
+        told.append(declared()[1])
     assert told == [[], blocks[2].splitlines()]
     for kind, (keys, _) in field_tables._TYPES.items():
         assert re.search(rf"^\| `{kind}` \|", page, re.MULTILINE), kind
