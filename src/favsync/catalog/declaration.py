@@ -5,9 +5,11 @@ from typing import Any
 
 from favsync.catalog.entity import FAVORITES, Entity, Legacy, Scope, Unknown, object_schema
 from favsync.catalog.field_tables import read_fields
-from favsync.catalog.mistakes import Mistake, Mistakes, Path, table_of
+from favsync.catalog.kinds import Text
+from favsync.catalog.lines import Path
+from favsync.catalog.mistakes import Mistake, Mistakes, table_of
 from favsync.catalog.ordered import Integer
-from favsync.catalog.types import Anything, Judged, Length, Text
+from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length
 
 ENTITIES_MAX = 200
 ITEMS_MAX = 10_000_000
@@ -25,8 +27,8 @@ _TAKEN_SEGMENTS = frozenset(
 _TABLE = table_of(
     {
         "description": Judged(Text(length=Length(1, 2000))),
-        "scope": Judged(Text(length=Length(None, None), choices=tuple(Scope))),
-        "unknown": Judged(Text(length=Length(None, None), choices=tuple(Unknown))),
+        "scope": Judged(Text(length=ANY_LENGTH, choices=tuple(Scope))),
+        "unknown": Judged(Text(length=ANY_LENGTH, choices=tuple(Unknown))),
         "max_items": Judged(Integer(low=1, high=ITEMS_MAX)),
         "legacy": Judged(Anything()),
         "was": Judged(Anything()),

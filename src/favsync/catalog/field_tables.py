@@ -10,10 +10,12 @@ from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
 from favsync.catalog.entity import Unknown, object_schema
-from favsync.catalog.mistakes import Mistakes, Path, table_of
+from favsync.catalog.kinds import Boolean, Email, List, Object, Text, Url
+from favsync.catalog.lines import Path
+from favsync.catalog.mistakes import Mistakes, table_of
 from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered
 from favsync.catalog.patterns import Pattern
-from favsync.catalog.types import Anything, Boolean, Email, Judged, Length, List, Object, Text, Type, Url
+from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length, Type
 from favsync.core.fields import DEPTH_MAX, SAFE_INTEGER
 from favsync.core.text import check_text, did_you_mean
 
@@ -23,7 +25,6 @@ LENGTH_MAX = 1_000_000
 NAME_LENGTH_MAX = 63
 
 _INTEGER_LIMIT = 10**38
-_ANY_LENGTH = Length(None, None)
 _EXAMPLE = 'is not a table such as { type = "string" }'
 
 _COMMON = ("type", "description", "required", "allow_null")
@@ -40,7 +41,7 @@ _KEYS: dict[str, Type] = {
     "pattern": Text(length=Length(1, 1000)),
     "item": Anything(),
     "fields": Anything(),
-    "unknown": Text(length=_ANY_LENGTH, choices=tuple(Unknown)),
+    "unknown": Text(length=ANY_LENGTH, choices=tuple(Unknown)),
 }
 
 
@@ -178,14 +179,14 @@ def _object(given: dict[str, Any], path: Path, mistakes: Mistakes, level: int) -
         return Object()
     unknown = Unknown(given.get("unknown", Unknown.REFUSE))
     members = read_fields(given["fields"], (*path, "fields"), mistakes, level=level + 1)
-    return Object(members=object_schema("Members", members, unknown)())
+    return Object(members=object_schema("Members", members, unknown)(), unknown=unknown)
 
 
 def _length(given: dict[str, Any], path: Path, mistakes: Mistakes, noun: tuple[str, str]) -> Length:
     low, high = (int(given[key]) if key in given else None for key in ("min_length", "max_length"))
     if low is not None and high is not None and low > high:
         mistakes.note((*path, "max_length"), "is less than min_length")
-        return _ANY_LENGTH
+        return ANY_LENGTH
     return Length(low, high, noun)
 
 

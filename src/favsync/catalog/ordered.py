@@ -46,22 +46,19 @@ class Ordered(Type):
         return chosen(value, self.choices)
 
     def schema(self) -> JsonSchema:
-        return {"type": self._choice_types(), "enum": list(self.choices)} if self.choices else self.shape()
+        if not self.choices:
+            return self.shape()
+        types = sorted({"string" if isinstance(choice, str) else self.name for choice in self.choices})
+        return {"type": types if len(types) > 1 else types[0], "enum": list(self.choices)}
 
     def rules(self) -> list[str]:
         bounds = [self._range()] if self.low is not None or self.high is not None else []
         return [*bounds, *choice_rules(self.choices)]
 
-    def _choice_types(self) -> Any:  # noqa: ANN401 -- a name or a list of them
-        return self.shape()["type"]
-
     def _range(self) -> str:
         if self.high is None:
             return f"at least {self.low}"
         return f"at most {self.high}" if self.low is None else f"between {self.low} and {self.high}"
-
-    def _patterns(self, shape: str, extra: Sequence[str]) -> JsonSchema:
-        return {"pattern": shape} | ({"allOf": [{"pattern": pattern} for pattern in extra]} if extra else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +99,7 @@ class Integer(Ordered):
             beyond = f"{ranges.number_from(str(SAFE_INTEGER + 1))}|{ranges.number_to(str(-SAFE_INTEGER - 1))}"
             bounds = [] if low is None else [ranges.number_from(str(low))]
             bounds += [] if high is None else [ranges.number_to(str(high))]
-            found |= self._patterns(_INTEGER_TEXT.published, [beyond, *bounds])
+            found |= _patterns(_INTEGER_TEXT.published, [beyond, *bounds])
         return {"type": types if len(types) > 1 else types[0], **found}
 
 
@@ -144,7 +141,7 @@ class Decimal(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else [ranges.number_from(self.low)]
         bounds += [] if self.high is None else [ranges.number_to(self.high)]
-        return {"type": "string"} | self._patterns(_DECIMAL.published, bounds)
+        return {"type": "string"} | _patterns(_DECIMAL.published, bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +161,7 @@ class Day(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else [ranges.day_from(self.low)]
         bounds += [] if self.high is None else [ranges.day_to(self.high)]
-        return {"type": "string"} | self._patterns(ranges.DAY, bounds)
+        return {"type": "string"} | _patterns(ranges.DAY, bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,4 +179,8 @@ class Moment(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else ranges.moment_from(self.low)
         bounds += [] if self.high is None else ranges.moment_to(self.high)
-        return {"type": "string", "maxLength": _MOMENT_LENGTH_MAX} | self._patterns(ranges.MOMENT, bounds)
+        return {"type": "string", "maxLength": _MOMENT_LENGTH_MAX} | _patterns(ranges.MOMENT, bounds)
+
+
+def _patterns(shape: str, extra: Sequence[str]) -> JsonSchema:
+    return {"pattern": shape} | ({"allOf": [{"pattern": pattern} for pattern in extra]} if extra else {})
