@@ -67,14 +67,22 @@ def from_file(config: Path | None, names: Collection[str]) -> tuple[dict[str, ob
     if "entities" in content:
         tables["entities"], faults = _entities(path, text, content.pop("entities"))
         if faults:
-            more = f", and there are {len(faults) - 1} more: `favsync entities` lists them" if len(faults) > 1 else ""
-            raise SettingsError(faults[0] + more)
+            raise SettingsError(faults[0] + _and_more(len(faults) - 1))
     # As a variable would have it: then 1.5 is no port here either.
     return {name: str(value) if isinstance(value, int | float) else value for name, value in content.items()}, tables
 
 
+def _and_more(count: int) -> str:
+    if count == 0:
+        return ""
+    said, them = (f"is {count} more", "it") if count == 1 else (f"are {count} more", "them")
+    return f", and there {said}: `favsync entities` lists {them}"
+
+
 def declared(config: Path | None = None) -> tuple[tuple[Entity, ...], list[str]]:
-    """The entities, and what is wrong in how the file declares them: `FILE:LINE: PLACE: SENTENCE`, by lines.
+    """The entities, and what is wrong in how the file declares them: `FILE:LINE: PLACE: SENTENCE`.
+
+    In the order of the lines, and in one line in that of appearance; what is missing in a table appears with the table.
 
     `config` as in `load`. Raises SettingsError where the file cannot be read at all.
     """
@@ -85,8 +93,8 @@ def declared(config: Path | None = None) -> tuple[tuple[Entity, ...], list[str]]
 def _entities(path: Path, text: str, value: object) -> tuple[tuple[Entity, ...], list[str]]:
     entities, mistakes = read_entities(value)
     lines = Lines(text if mistakes else "")
-    found = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=lambda pair: pair[0])
-    return entities, [f"{path}:{line}: {mistake.place}: {mistake.detail}" for line, mistake in found]
+    found = sorted(((lines.position(mistake.path), mistake) for mistake in mistakes), key=lambda pair: pair[0])
+    return entities, [f"{path}:{line}: {mistake.place}: {mistake.detail}" for (line, _), mistake in found]
 
 
 def _read(config: Path | None) -> tuple[Path, str, dict[str, Any]]:

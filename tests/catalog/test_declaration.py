@@ -68,8 +68,7 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
     done = favsync("entities", "--config", str(FAULTY))
     assert (done.returncode, done.stdout) == (1, "")
     told = [line.removeprefix(f"{FAULTY}:") for line in done.stderr.splitlines()]
-    assert sorted(told) == sorted(FAULTS)
-    assert [int(line.split(":")[0]) for line in told] == sorted(int(line.split(":")[0]) for line in FAULTS)
+    assert told == FAULTS, "in the order of the file"
     with_returns = tmp_path / "favsync.toml"
     with_returns.write_bytes(FAULTY.read_bytes().replace(b"\n", b"\r\n"))
     assert [line.removeprefix(f"{with_returns}:") for line in declared(with_returns)[1]] == told
@@ -77,6 +76,20 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
         settings.load(config=FAULTY)
     more = f", and there are {len(FAULTS) - 1} more: `favsync entities` lists them"
     assert caught.value.detail == f"{FAULTY}:{told[0]}{more}"
+
+
+def test_the_first_fault_is_told_with_how_many_more_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "favsync.toml"
+    for faults, more in (
+        (1, ""),
+        (2, "is 1 more: `favsync entities` lists it"),
+        (3, "are 2 more: `favsync entities` lists them"),
+    ):
+        file.write_text("[entities.notes]\n" + "".join(f"x{number} = 1\n" for number in range(faults)))
+        with pytest.raises(SettingsError) as caught:
+            settings.load(config=file)
+        first = f"{file}:2: entities.notes.x0: there is no such key"
+        assert caught.value.detail == first + (f", and there {more}" if more else "")
 
 
 def test_a_good_file_is_listed() -> None:

@@ -8,7 +8,7 @@ from favsync.catalog.field_tables import read_fields
 from favsync.catalog.kinds import Text
 from favsync.catalog.lines import Path
 from favsync.catalog.mistakes import Mistake, Mistakes, table_of
-from favsync.catalog.ordered import Integer
+from favsync.catalog.ordered import WrittenInteger
 from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length
 
 ENTITIES_MAX = 200
@@ -29,7 +29,7 @@ _TABLE = table_of(
         "description": Judged(Text(length=Length(1, 2000))),
         "scope": Judged(Text(length=ANY_LENGTH, choices=tuple(Scope))),
         "unknown": Judged(Text(length=ANY_LENGTH, choices=tuple(Unknown))),
-        "max_items": Judged(Integer(low=1, high=ITEMS_MAX)),
+        "max_items": Judged(WrittenInteger(low=1, high=ITEMS_MAX)),
         "legacy": Judged(Anything()),
         "was": Judged(Anything()),
         "fields": Judged(Anything()),
@@ -41,7 +41,7 @@ _LEGACY_TABLE = table_of(
 
 
 def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
-    """The built-in entity and those of the table, and all that is wrong, in the order of the file.
+    """The built-in entity and those of the table, and all that is wrong, in the order in which it was found.
 
     An entity with faults is left out, or in as far as it is right: not to be used. Never raises.
     """

@@ -13,10 +13,10 @@ from favsync.catalog.entity import Unknown, object_schema
 from favsync.catalog.kinds import Boolean, Email, List, Object, Text, Url
 from favsync.catalog.lines import Path
 from favsync.catalog.mistakes import Mistakes, table_of
-from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered
+from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered, WrittenInteger
 from favsync.catalog.patterns import Pattern
 from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length, Type
-from favsync.core.fields import DEPTH_MAX, SAFE_INTEGER
+from favsync.core.fields import DEPTH_MAX
 from favsync.core.text import check_text, did_you_mean
 
 FIELDS_MAX = 500
@@ -24,7 +24,6 @@ CHOICES_MAX = 1000
 LENGTH_MAX = 1_000_000
 NAME_LENGTH_MAX = 63
 
-_INTEGER_LIMIT = 10**38
 _EXAMPLE = 'is not a table such as { type = "string" }'
 
 _COMMON = ("type", "description", "required", "allow_null")
@@ -35,8 +34,8 @@ _KEYS: dict[str, Type] = {
     "allow_null": Boolean(),
     "min": Anything(),
     "max": Anything(),
-    "min_length": Integer(low=0, high=LENGTH_MAX),
-    "max_length": Integer(low=0, high=LENGTH_MAX),
+    "min_length": WrittenInteger(low=0, high=LENGTH_MAX),
+    "max_length": WrittenInteger(low=0, high=LENGTH_MAX),
     "choices": Anything(),
     "pattern": Text(length=Length(1, 1000)),
     "item": Anything(),
@@ -145,13 +144,15 @@ def _text(kind: type[Text]) -> Callable[..., Type]:
 
 
 def _ordered(kind: type[Ordered]) -> Callable[..., Type]:
+    written = WrittenInteger if kind is Integer else kind
+
     def build(given: dict[str, Any], path: Path, mistakes: Mistakes, _level: int) -> Type:
         ends: dict[str, Any] = {}
         for key in ("min", "max"):
             if key in given:
-                value = _as_sent(given[key], kind)
+                value = _as_sent(given[key], written)
                 try:
-                    kind().order(value)
+                    written().order(value)
                     ends[key] = value
                 except ValidationError as error:
                     mistakes.note((*path, key), str(error.messages[0]))
@@ -159,7 +160,7 @@ def _ordered(kind: type[Ordered]) -> Callable[..., Type]:
         if low is not None and high is not None and kind().order(low) > kind().order(high):
             mistakes.note((*path, "max"), "is less than min")
             low = high = None
-        bare = kind(low=low, high=high)
+        bare = written(low=low, high=high)
         return kind(low=low, high=high, choices=_choices(given, bare, path, mistakes))
 
     return build
@@ -219,9 +220,7 @@ def _as_sent(value: object, kind: type[Type]) -> object:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):  # or a datetime, which is one
         return value.isoformat()
-    if kind is Integer and type(value) is int and SAFE_INTEGER < abs(value) < _INTEGER_LIMIT:
-        return str(value)
-    return value
+    return WrittenInteger.as_sent(value) if kind is WrittenInteger else value
 
 
 _LENGTHS = ("min_length", "max_length")

@@ -15,10 +15,25 @@ from favsync.catalog.patterns import Pattern
 from favsync.catalog.types import JsonSchema, Judged, Length, Type, checked_text, choice_rules, chosen
 from favsync.core.errors import FAULTS_MAX
 
+
+def _ipv6() -> str:
+    """The addresses of RFC 3986, which `::` may shorten once: so many groups of digits before it, so many after."""
+    group, byte = "[0-9A-Fa-f]{1,4}", "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+    last = f"(?:{group}:{group}|{byte}(?:\\.{byte}){{3}})"
+    forms = [f"(?:{group}:){{6}}{last}"]
+    for count in range(8):
+        before = f"(?:(?:{group}:){{0,{count - 1}}}{group})?" if count else ""
+        after = {6: group, 7: ""}.get(count, f"(?:{group}:){{{5 - count}}}{last}")
+        forms.append(f"{before}::{after}")
+    return f"(?:{'|'.join(forms)})"
+
+
 _NO_NUL = "^[^\\x00]*$"
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_IPV6 = _ipv6()
+_PORT = "(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _URL = Pattern(
-    r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[^\x00-\x20\x7f-\xa0\"#%/:<>?@\[\\\]^`{|}]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    rf"^[Hh][Tt][Tt][Pp][Ss]?://(?:[^\x00-\x20\x7f-\xa0\"#%/:<>?@\[\\\]^`{{|}}]+|\[{_IPV6}\])(?::{_PORT})?"
     r"(?:[/?#][^\x00-\x20\x7f-\xa0\"<>\\^`{|}]*)?$"
 )
 # As HTML has it: what a browser takes in a form.

@@ -33,7 +33,7 @@ def table_of(keys: Mapping[str, Judged]) -> marshmallow.Schema:
 
 
 class Mistakes(list[Mistake]):
-    """Those that were found so far, in the order of the file."""
+    """Those that were found so far."""
 
     def note(self, path: Path, detail: str) -> None:
         self.append(Mistake(path, detail))
