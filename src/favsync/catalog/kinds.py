@@ -16,6 +16,11 @@ from favsync.catalog.patterns import Pattern
 from favsync.catalog.types import JsonSchema, Judged, Length, Type, checked_text, choice_rules, chosen
 from favsync.core.errors import FAULTS_MAX
 
+_EXAMPLE_ELEMENTS_MAX = 20
+_EXAMPLE_OPTIONAL_MAX = 3
+_NO_NUL = "^[^\\x00]*$"
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+
 
 def _ipv6() -> str:
     """The addresses of RFC 3986, which `::` may shorten once: so many groups of digits before it, so many after."""
@@ -29,10 +34,6 @@ def _ipv6() -> str:
     return f"(?:{'|'.join(forms)})"
 
 
-_EXAMPLE_ELEMENTS_MAX = 20
-_EXAMPLE_OPTIONAL_MAX = 3
-_NO_NUL = "^[^\\x00]*$"
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _IPV6 = _ipv6()
 _PORT = "(?:[0-9]{1,4}|[0-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _URL = Pattern(
