@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import asyncpg
 
+from favsync.catalog.entity import Scope
 from favsync.core.errors import SettingsError
 from favsync.store import sql
 
@@ -18,25 +19,23 @@ async def register(connection: asyncpg.Connection, declared: Mapping[str, str]) 
     Raises SettingsError where there are records of an entity that is not, or whose records the other scope would hide.
     The connection should have no time limits.
     """
-    known = {row["name"]: row["scope"] for row in await connection.fetch(_LIST)}
+    known = [tuple(row) for row in await connection.fetch(_LIST)]
     odd = [
-        name for name in sorted(known) if known[name] != declared.get(name) and await connection.fetchval(_HOLDS, name)
+        (name, scope)
+        for name, scope in known
+        if declared.get(name) != scope and await connection.fetchval(_HOLDS, name, scope == Scope.SHARED)
     ]
-    if gone := [name for name in odd if name not in declared]:
+    if gone := [name for name, _ in odd if name not in declared]:
         raise SettingsError(
-            f"the database holds records of {_listed(gone)}, not declared as an entity: use the favsync.toml that "
-            "declares it (--config, FAVSYNC_CONFIG), or, if it was renamed, put this name first in the `was` of what "
-            "it became"
+            f"the database holds records of {', '.join(map(repr, gone))}, not declared as an entity: use the "
+            "favsync.toml that declares it (--config, FAVSYNC_CONFIG), or, if it was renamed, put this name first in "
+            "the `was` of what it became"
         )
-    for name in odd:
+    for name, scope in odd:
         raise SettingsError(
-            f"entities.{name}.scope: the database holds records of it from when it was {known[name]!r}; as "
+            f"entities.{name}.scope: the database holds records of it from when it was '{scope}'; as "
             f"'{declared[name]}' nobody could read them: leave the scope, or declare another entity"
         )
-    for name, scope in declared.items():
-        if known.get(name) != scope:
-            await connection.execute(_DECLARE, name, scope)
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))
+    for item in declared.items():
+        if item not in known:
+            await connection.execute(_DECLARE, *item)
