@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from favsync.settings import FIELDS, Settings, shown, variable
+from favsync.settings import FIELDS, Settings, shown
+from favsync.settings_sources import variable
 
 DEFAULTS_IN_WORDS = {
     "jwt_secret": "made in `data_dir`",

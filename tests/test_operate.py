@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from favsync import settings
+from favsync import settings, settings_sources
 from favsync.metrics import Metrics
 from tests.identity.fake import EC_KEY, RSA_KEY, pem
 
@@ -38,4 +38,4 @@ def test_its_metrics_are_those_there_are() -> None:
 
 @pytest.mark.parametrize("variable", sorted(set(re.findall(r"FAVSYNC_[A-Z_]+", PAGE))))
 def test_its_variables_are_settings(variable: str) -> None:
-    assert variable in {*map(settings.variable, settings.FIELDS), "FAVSYNC_CONFIG"}
+    assert variable in {*map(settings_sources.variable, settings.FIELDS), "FAVSYNC_CONFIG"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from favsync import settings
+from favsync import settings, settings_sources
 from favsync.core.errors import SettingsError
 from favsync.setting_fields import parse_duration_s
 
@@ -18,8 +18,8 @@ BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two d
 def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """An empty working directory, and no variable of ours."""
     for name in settings.FIELDS:
-        monkeypatch.delenv(settings.variable(name), raising=False)
-        monkeypatch.delenv(settings.variable(name) + "_FILE", raising=False)
+        monkeypatch.delenv(settings_sources.variable(name), raising=False)
+        monkeypatch.delenv(settings_sources.variable(name) + "_FILE", raising=False)
     monkeypatch.chdir(tmp_path)
 
 

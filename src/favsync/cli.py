@@ -23,6 +23,7 @@ from favsync.identity.authenticator import check_subject
 from favsync.serve import serve as run_service
 from favsync.setting_fields import parse_duration_s
 from favsync.settings import Settings
+from favsync.settings_sources import declared
 from favsync.store import backup as backups
 from favsync.store import binaries, clients
 from favsync.store.database import Database
@@ -181,7 +182,7 @@ def show_config(*, config: _Config = None, **flags: object) -> None:
 @app.command("entities")
 def show_entities(*, config: _Config = None) -> None:
     """List the entities with their fields; or every fault in how favsync.toml declares them, and exit with 1."""
-    entities, faults = settings.declared(config)
+    entities, faults = declared(config)
     if faults:
         typer.echo("\n".join(faults), err=True)
         raise typer.Exit(1)

@@ -1,14 +1,16 @@
 """How single settings are written: durations, sizes, networks, origins, URLs; and what is wrong with them, in words."""
 
+import os
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import marshmallow
 from marshmallow import fields, validate
 
 from favsync.identity.issuers import SECRET_BYTES_MIN, Network, networks
 
+MASK = "********"
 RATE_MIN, RATE_MAX = 0.001, 1_000_000
 _BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|)")
@@ -101,3 +103,20 @@ class Directory(fields.Field[Path]):
 def text(*choices: str) -> fields.String:
     rule = validate.OneOf(choices, error="must be one of: {choices}") if choices else validate.Length(min=1)
     return fields.String(validate=rule)
+
+
+def default_data_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/favsync")
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "favsync"
+
+
+def without_password(url: str) -> str:
+    """A URL of a database as it may be shown."""
+    parts = urlsplit(url)
+    netloc = parts.netloc
+    if parts.password is not None:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.split(':')[0]}:{MASK}@{host}"
+    query = [(name, MASK if "password" in name.lower() else value) for name, value in parse_qsl(parts.query)]
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{urlencode(query, safe='*/')}" if query else "")

@@ -1,51 +1,38 @@
 """Settings: flags over FAVSYNC_* variables over favsync.toml over defaults, checked before anything starts."""
 
 import dataclasses
-import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
-import environs
 import marshmallow
 import structlog
 from marshmallow import fields
 
-from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Scope
-from favsync.catalog.lines import Lines
 from favsync.catalog.listing import summary
 from favsync.core.errors import SettingsError
-from favsync.core.text import did_you_mean
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
 from favsync.identity.issuers import Issuer, Network, UserHeader
 from favsync.setting_fields import (
+    MASK,
     Directory,
     Duration,
     Networks,
     Origins,
     Size,
     bounds,
+    default_data_dir,
     is_database_url,
     is_rate,
     is_secret,
     text,
+    without_password,
 )
+from favsync.settings_sources import CONFIG_NAME, from_environment, from_file, variable
 
 _log = structlog.get_logger(__name__)
-
-PREFIX = "FAVSYNC_"
-MASK = "********"
-CONFIG_NAME = "favsync.toml"
-
-
-def _default_data_dir() -> Path:
-    if os.geteuid() == 0:
-        return Path("/var/lib/favsync")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "favsync"
 
 
 def _setting(field: fields.Field[Any], help_text: str, default: object = None, *, secret: bool = False) -> Any:  # noqa: ANN401 -- as dataclasses.field
@@ -61,7 +48,7 @@ class Settings:
 
     host: str = _setting(text(), "Address to listen on", "127.0.0.1")
     port: int = _setting(fields.Integer(validate=bounds(0, 65535)), "Port to listen on; 0 picks a free one", 8080)
-    data_dir: Path = _setting(Directory(), "Where the embedded PostgreSQL and its secrets live", _default_data_dir)  # noqa: RUF009 -- it is a field
+    data_dir: Path = _setting(Directory(), "Where the embedded PostgreSQL and its secrets live", default_data_dir)  # noqa: RUF009 -- it is a field
     database_url: str | None = _setting(
         fields.String(validate=is_database_url),
         "PostgreSQL to use (`postgresql://…`); without it one of its own is started in `data_dir`",
@@ -164,13 +151,7 @@ class Settings:
 
 # What flags and variables can say; the rest are tables of the file.
 FIELDS = {field.name: field for field in dataclasses.fields(Settings) if "field" in field.metadata}
-TABLES = ("issuers", "user_header", "entities")
 _SCHEMA = marshmallow.Schema.from_dict({name: field.metadata["field"] for name, field in FIELDS.items()})
-
-
-def variable(name: str) -> str:
-    """The environment variable of a setting."""
-    return PREFIX + name.upper()
 
 
 def load(
@@ -183,11 +164,11 @@ def load(
     """
     values: dict[str, object] = {}
     origins: dict[str, str] = {}
-    variables, warnings = _from_environment()
+    variables, warnings = from_environment(FIELDS)
     from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
-    from_file, tables = _from_file(config)
+    singles, tables = from_file(config, FIELDS)
     for layer, origin in (
-        (from_file, lambda name: f"{name} in {config or CONFIG_NAME}"),
+        (singles, lambda name: f"{name} in {config or CONFIG_NAME}"),
         (variables, variable),
         (from_flags, lambda name: "--" + name.replace("_", "-")),
     ):
@@ -252,105 +233,13 @@ def shown(settings: Settings) -> dict[str, str]:
         elif not field.metadata["secret"]:
             rows[name] = str(value)
         else:
-            rows[name] = _without_password(value) if name == "database_url" else MASK
+            rows[name] = without_password(value) if name == "database_url" else MASK
     for index, issuer in enumerate(settings.issuers):
         rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"
     rows |= {f"entities.{entity.name}": summary(entity) for entity in settings.entities}
     if header := settings.user_header:
         rows["user_header"] = f"{header.name} for {header.tenant}/{header.namespace}"
     return rows
-
-
-def declared(config: Path | None = None) -> tuple[tuple[Entity, ...], list[str]]:
-    """The entities, and what is wrong in how the file declares them: `FILE:LINE: PLACE: SENTENCE`, by lines.
-
-    `config` as in `load`. Raises SettingsError where the file cannot be read at all.
-    """
-    path, text, content = _read(config)
-    return _entities(path, text, content.get("entities", {}))
-
-
-def _entities(path: Path, text: str, value: object) -> tuple[tuple[Entity, ...], list[str]]:
-    entities, mistakes = read_entities(value)
-    lines = Lines(text if mistakes else "")
-    found = sorted(((lines.line(mistake.path), mistake) for mistake in mistakes), key=lambda pair: pair[0])
-    return entities, [f"{path}:{line}: {mistake.place}: {mistake.detail}" for line, mistake in found]
-
-
-def _from_file(config: Path | None) -> tuple[dict[str, object], dict[str, Any]]:
-    """What it says of single settings, and the tables in it."""
-    path, text, content = _read(config)
-    known = {*FIELDS, *TABLES}
-    for name in content:
-        if name not in known:
-            raise SettingsError(f"{path}: there is no setting {name!r}{did_you_mean(name, known)}")
-    tables: dict[str, Any] = {}
-    try:
-        if "issuers" in content:
-            tables["issuers"] = identity.read_issuers(content.pop("issuers"), path.parent)
-        if "user_header" in content:
-            tables["user_header"] = identity.read_user_header(content.pop("user_header"))
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error.detail}") from None
-    if "entities" in content:
-        tables["entities"], faults = _entities(path, text, content.pop("entities"))
-        if faults:
-            more = f", and there are {len(faults) - 1} more: `favsync entities` lists them" if len(faults) > 1 else ""
-            raise SettingsError(faults[0] + more)
-    # As a variable would have it: then 1.5 is no port here either.
-    return {name: str(value) if isinstance(value, int | float) else value for name, value in content.items()}, tables
-
-
-def _read(config: Path | None) -> tuple[Path, str, dict[str, Any]]:
-    """The file of settings: where it is, and what is in it; nothing where there may be none."""
-    path = config or Path(CONFIG_NAME)
-    if config is None and not _is_here(path):
-        return path, "", {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        return path, text, tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError(f"--config {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def _is_here(path: Path) -> bool:
-    """Not where the working directory is closed to us, as root's is to an account that root runs this as."""
-    try:
-        return path.exists()
-    except PermissionError:
-        return False
-
-
-def _from_environment() -> tuple[dict[str, object], list[str]]:
-    reader = environs.FileAwareEnv(strip_whitespace=True)
-    found: dict[str, object] = {}
-    for name in FIELDS:
-        try:
-            value = reader.str(variable(name), None)
-        except ValueError:
-            raise SettingsError(f"{variable(name)}_FILE: cannot be read") from None
-        if value:  # an empty variable is how compose files say "not set"
-            found[name] = value
-    ours = {variable(name) for name in FIELDS} | {"FAVSYNC_CONFIG"}
-    known = ours | {f"{name}_FILE" for name in ours}
-    warnings = [
-        f"{name} is not a setting{did_you_mean(name, ours)}"
-        for name in sorted(os.environ)
-        if name.startswith(PREFIX) and name not in known
-    ]
-    return found, warnings
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    netloc = parts.netloc
-    if parts.password is not None:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.split(':')[0]}:{MASK}@{host}"
-    query = [(name, MASK if "password" in name.lower() else value) for name, value in parse_qsl(parts.query)]
-    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{urlencode(query, safe='*/')}" if query else "")
 
 
 def _lower(sentence: str) -> str:

@@ -82,8 +82,30 @@ def strings(draw: st.DrawFn) -> Declared:
 
 WEB = {
     "url": (
-        ["https://example.org", "HTTP://a:8080/b?c#d", "http://[::1]/", "https://müller.example/ü?q=%20"],
-        ["", "example.org", "ftp://a/b", "//a", "https://", "https:///a", "http://a b", "https://a/\n", "javascript:x"],
+        [
+            "https://example.org",
+            "HTTP://a:8080/b?c#d",
+            "http://[::1]/",
+            "http://[1:2::1.2.3.4]:65535",
+            "https://müller.example/ü?q=%20",
+        ],
+        [
+            "",
+            "example.org",
+            "ftp://a/b",
+            "//a",
+            "https://",
+            "https:///a",
+            "http://a b",
+            "https://a/\n",
+            "javascript:x",
+            "http://a:65536/",
+            "http://a:100000",
+            "http://[1]/",
+            "http://[::1::]",
+            "http://[1::2",
+            "http://[::1.2.3.256]",
+        ],
     ),
     "email": (
         ["ann@example.org", "a.b+c@x-y.example", "a@localhost"],

@@ -16,6 +16,7 @@ from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Legacy, Scope, Unknown
 from favsync.catalog.lines import Lines
 from favsync.core.errors import SettingsError
+from favsync.settings_sources import declared
 from tests.catalog.test_types import json_schema
 from tests.e2e.test_cli import favsync
 
@@ -32,7 +33,7 @@ def entities(text: str) -> tuple[Entity, ...]:
 
 
 def test_the_example_is_what_it_says() -> None:
-    found, faults = settings.declared(EXAMPLE)
+    found, faults = declared(EXAMPLE)
     assert faults == []
     assert [entity.name for entity in found] == ["favorites", "notes", "ratings", "sessions"]
     favorites, notes, ratings, sessions = found
@@ -67,15 +68,28 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
     done = favsync("entities", "--config", str(FAULTY))
     assert (done.returncode, done.stdout) == (1, "")
     told = [line.removeprefix(f"{FAULTY}:") for line in done.stderr.splitlines()]
-    assert sorted(told) == sorted(FAULTS)
-    assert [int(line.split(":")[0]) for line in told] == sorted(int(line.split(":")[0]) for line in FAULTS)
+    assert told == FAULTS, "in the order of the file"
     with_returns = tmp_path / "favsync.toml"
     with_returns.write_bytes(FAULTY.read_bytes().replace(b"\n", b"\r\n"))
-    assert [line.removeprefix(f"{with_returns}:") for line in settings.declared(with_returns)[1]] == told
+    assert [line.removeprefix(f"{with_returns}:") for line in declared(with_returns)[1]] == told
     with pytest.raises(SettingsError) as caught:
         settings.load(config=FAULTY)
     more = f", and there are {len(FAULTS) - 1} more: `favsync entities` lists them"
     assert caught.value.detail == f"{FAULTY}:{told[0]}{more}"
+
+
+def test_the_first_fault_is_told_with_how_many_more_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "favsync.toml"
+    for faults, more in (
+        (1, ""),
+        (2, "is 1 more: `favsync entities` lists it"),
+        (3, "are 2 more: `favsync entities` lists them"),
+    ):
+        file.write_text("[entities.notes]\n" + "".join(f"x{number} = 1\n" for number in range(faults)))
+        with pytest.raises(SettingsError) as caught:
+            settings.load(config=file)
+        first = f"{file}:2: entities.notes.x0: there is no such key"
+        assert caught.value.detail == first + (f", and there {more}" if more else "")
 
 
 def test_a_good_file_is_listed() -> None:
@@ -217,7 +231,7 @@ def test_what_the_page_shows_is_what_is_said(tmp_path: Path, monkeypatch: pytest
     told = []
     for block in blocks[:2]:
         (tmp_path / "favsync.toml").write_text(block)
-        told.append(settings.declared()[1])
+        told.append(declared()[1])
     assert told == [[], blocks[2].splitlines()]
     for kind, (keys, _) in field_tables._TYPES.items():
         assert re.search(rf"^\| `{kind}` \|", page, re.MULTILINE), kind

@@ -1,5 +1,6 @@
 """A declared field takes what it should, unchanged, and refuses the rest where it is wrong; its JSON Schema agrees."""
 
+import ipaddress
 import re
 import warnings
 from decimal import Decimal
@@ -77,6 +78,29 @@ def test_a_range_of_numbers_is_a_pattern(bound: str, numbers: list[str]) -> None
     for number in [bound, *numbers]:
         assert bool(re.search(ranges.number_from(bound), number)) == (Decimal(number) >= Decimal(bound))
         assert bool(re.search(ranges.number_to(bound), number)) == (Decimal(number) <= Decimal(bound))
+
+
+GROUPS = st.lists(
+    st.sampled_from(["1", "ab", "", "1.2.3.4", "0", "fFff", "12345", "1.2.3.256", "g"]), min_size=2, max_size=9
+)
+
+
+@given(GROUPS.map(":".join) | st.ip_addresses(v=6).map(str), st.integers(0, 99_999) | st.integers(65_530, 65_540))
+def test_a_url_names_an_address_and_a_port_that_there_are(host: str, port: int) -> None:
+    try:
+        there_is = bool(ipaddress.IPv6Address(host)) and port < 65536
+    except ValueError:
+        there_is = False
+    schema = declare({"fields": {"x": {"type": "url"}}}).fields()
+    assert (schema.validate({"x": f"http://[{host}]:{port}/"}) == {}) == there_is
+    assert (schema.validate({"x": f"http://example.org:{port}"}) == {}) == (port < 65536)
+
+
+def test_a_choice_among_integers_is_of_the_types_of_the_choices() -> None:
+    tables = {"a": [1, 2.0], "b": [1, 2**60], "c": [2**60]}
+    entity = declare({"fields": {name: {"type": "integer", "choices": choices} for name, choices in tables.items()}})
+    printed = json_schema(entity)["properties"]
+    assert [printed[name]["type"] for name in tables] == ["integer", ["integer", "string"], "string"]
 
 
 ATOMS = st.sampled_from(

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from favsync.settings import FIELDS, PREFIX, variable
+from favsync.settings import FIELDS
+from favsync.settings_sources import PREFIX, variable
 
 _NAMES = {variable(name) for name in FIELDS} | {f"{PREFIX}CONFIG"}
 

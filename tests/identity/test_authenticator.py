@@ -11,10 +11,12 @@ from favsync.identity import authenticator, issuers
 from favsync.identity.authenticator import Authenticator
 from tests.identity.fake import AUD, CLIENT, RSA_KEY, FakeIssuer, signed
 
+SPACE = {"tenant": "acme", "namespace": "staff"}
+
 
 def asking(fake: FakeIssuer) -> list[issuers.Issuer]:
     asked = {"url": fake.url("/introspect"), "client_id": CLIENT[0], "client_secret": CLIENT[1]}
-    return list(issuers.read_issuers([{"introspection": asked, "aud": AUD}], Path()))
+    return list(issuers.read_issuers([SPACE | {"introspection": asked, "aud": AUD}], Path()))
 
 
 async def test_a_verdict_holds_for_a_minute_or_until_the_token_ends(fake: FakeIssuer) -> None:
@@ -32,7 +34,7 @@ async def test_a_verdict_holds_for_a_minute_or_until_the_token_ends(fake: FakeIs
                 now_s = begun_s + offset_s
                 before = fake.asked.get("/introspect", 0)
                 identity = await trusted.identify(name)
-                assert identity.owner == "main/main/ann"
+                assert (identity.owner, identity.tenant, identity.namespace) == ("acme/staff/ann", "acme", "staff")
                 assert identity.expires_s == fake.tokens[name].get("exp")
                 asked.setdefault(name, []).append(fake.asked["/introspect"] - before)
     assert asked == {

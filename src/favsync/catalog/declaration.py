@@ -5,9 +5,11 @@ from typing import Any
 
 from favsync.catalog.entity import FAVORITES, Entity, Legacy, Scope, Unknown, object_schema
 from favsync.catalog.field_tables import read_fields
-from favsync.catalog.mistakes import Mistake, Mistakes, Path, table_of
-from favsync.catalog.ordered import Integer
-from favsync.catalog.types import Anything, Judged, Length, Text
+from favsync.catalog.kinds import Text
+from favsync.catalog.lines import Path
+from favsync.catalog.mistakes import Mistake, Mistakes, table_of
+from favsync.catalog.ordered import WrittenInteger
+from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length
 
 ENTITIES_MAX = 200
 ITEMS_MAX = 10_000_000
@@ -25,9 +27,9 @@ _TAKEN_SEGMENTS = frozenset(
 _TABLE = table_of(
     {
         "description": Judged(Text(length=Length(1, 2000))),
-        "scope": Judged(Text(length=Length(None, None), choices=tuple(Scope))),
-        "unknown": Judged(Text(length=Length(None, None), choices=tuple(Unknown))),
-        "max_items": Judged(Integer(low=1, high=ITEMS_MAX)),
+        "scope": Judged(Text(length=ANY_LENGTH, choices=tuple(Scope))),
+        "unknown": Judged(Text(length=ANY_LENGTH, choices=tuple(Unknown))),
+        "max_items": Judged(WrittenInteger(low=1, high=ITEMS_MAX)),
         "legacy": Judged(Anything()),
         "was": Judged(Anything()),
         "fields": Judged(Anything()),
@@ -39,7 +41,7 @@ _LEGACY_TABLE = table_of(
 
 
 def read_entities(value: object) -> tuple[tuple[Entity, ...], list[Mistake]]:
-    """The built-in entity and those of the table, and all that is wrong, in the order of the file.
+    """The built-in entity and those of the table, and all that is wrong, in the order in which it was found.
 
     An entity with faults is left out, or in as far as it is right: not to be used. Never raises.
     """

@@ -69,11 +69,6 @@ def object_schema(name: str, members: Mapping[str, fields.Field[Any]], unknown: 
     return type(name, (_Members,), attributes | {"Meta": meta})
 
 
-def unknown_of(schema: marshmallow.Schema) -> Unknown:
-    """What a schema that was made so does with what is not declared."""
-    return next(unknown for unknown, option in _MARSHMALLOW.items() if option == schema.unknown)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entity:
     """One kind of record.

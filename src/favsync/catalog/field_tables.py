@@ -10,11 +10,13 @@ from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
 from favsync.catalog.entity import Unknown, object_schema
-from favsync.catalog.mistakes import Mistakes, Path, table_of
-from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered
+from favsync.catalog.kinds import Boolean, Email, List, Object, Text, Url
+from favsync.catalog.lines import Path
+from favsync.catalog.mistakes import Mistakes, table_of
+from favsync.catalog.ordered import Day, Decimal, Integer, Moment, Number, Ordered, WrittenInteger
 from favsync.catalog.patterns import Pattern
-from favsync.catalog.types import Anything, Boolean, Email, Judged, Length, List, Object, Text, Type, Url
-from favsync.core.fields import DEPTH_MAX, SAFE_INTEGER
+from favsync.catalog.types import ANY_LENGTH, Anything, Judged, Length, Type
+from favsync.core.fields import DEPTH_MAX
 from favsync.core.text import check_text, did_you_mean
 
 FIELDS_MAX = 500
@@ -22,8 +24,6 @@ CHOICES_MAX = 1000
 LENGTH_MAX = 1_000_000
 NAME_LENGTH_MAX = 63
 
-_INTEGER_LIMIT = 10**38
-_ANY_LENGTH = Length(None, None)
 _EXAMPLE = 'is not a table such as { type = "string" }'
 
 _COMMON = ("type", "description", "required", "allow_null")
@@ -34,13 +34,13 @@ _KEYS: dict[str, Type] = {
     "allow_null": Boolean(),
     "min": Anything(),
     "max": Anything(),
-    "min_length": Integer(low=0, high=LENGTH_MAX),
-    "max_length": Integer(low=0, high=LENGTH_MAX),
+    "min_length": WrittenInteger(low=0, high=LENGTH_MAX),
+    "max_length": WrittenInteger(low=0, high=LENGTH_MAX),
     "choices": Anything(),
     "pattern": Text(length=Length(1, 1000)),
     "item": Anything(),
     "fields": Anything(),
-    "unknown": Text(length=_ANY_LENGTH, choices=tuple(Unknown)),
+    "unknown": Text(length=ANY_LENGTH, choices=tuple(Unknown)),
 }
 
 
@@ -144,13 +144,15 @@ def _text(kind: type[Text]) -> Callable[..., Type]:
 
 
 def _ordered(kind: type[Ordered]) -> Callable[..., Type]:
+    written = WrittenInteger if kind is Integer else kind
+
     def build(given: dict[str, Any], path: Path, mistakes: Mistakes, _level: int) -> Type:
         ends: dict[str, Any] = {}
         for key in ("min", "max"):
             if key in given:
-                value = _as_sent(given[key], kind)
+                value = _as_sent(given[key], written)
                 try:
-                    kind().order(value)
+                    written().order(value)
                     ends[key] = value
                 except ValidationError as error:
                     mistakes.note((*path, key), str(error.messages[0]))
@@ -158,7 +160,7 @@ def _ordered(kind: type[Ordered]) -> Callable[..., Type]:
         if low is not None and high is not None and kind().order(low) > kind().order(high):
             mistakes.note((*path, "max"), "is less than min")
             low = high = None
-        bare = kind(low=low, high=high)
+        bare = written(low=low, high=high)
         return kind(low=low, high=high, choices=_choices(given, bare, path, mistakes))
 
     return build
@@ -178,14 +180,14 @@ def _object(given: dict[str, Any], path: Path, mistakes: Mistakes, level: int) -
         return Object()
     unknown = Unknown(given.get("unknown", Unknown.REFUSE))
     members = read_fields(given["fields"], (*path, "fields"), mistakes, level=level + 1)
-    return Object(members=object_schema("Members", members, unknown)())
+    return Object(members=object_schema("Members", members, unknown)(), unknown=unknown)
 
 
 def _length(given: dict[str, Any], path: Path, mistakes: Mistakes, noun: tuple[str, str]) -> Length:
     low, high = (int(given[key]) if key in given else None for key in ("min_length", "max_length"))
     if low is not None and high is not None and low > high:
         mistakes.note((*path, "max_length"), "is less than min_length")
-        return _ANY_LENGTH
+        return ANY_LENGTH
     return Length(low, high, noun)
 
 
@@ -218,9 +220,7 @@ def _as_sent(value: object, kind: type[Type]) -> object:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, date):  # or a datetime, which is one
         return value.isoformat()
-    if kind is Integer and type(value) is int and SAFE_INTEGER < abs(value) < _INTEGER_LIMIT:
-        return str(value)
-    return value
+    return WrittenInteger.as_sent(value) if kind is WrittenInteger else value
 
 
 _LENGTHS = ("min_length", "max_length")

@@ -11,7 +11,7 @@ class Lines:
     """The lines of a text that TOML can read. Statement by statement: each can be read alone."""
 
     def __init__(self, text: str) -> None:
-        self._first: dict[Path, int] = {(): 1}
+        self._first: dict[Path, tuple[int, int]] = {(): (1, 0)}
         self._tables: dict[Path, int] = {}  # how many there are so far of each [[array of tables]]
         table: Path = ()
         for number, statement, content in _statements(text.replace("\r\n", "\n").split("\n")):
@@ -22,6 +22,10 @@ class Lines:
 
     def line(self, path: Sequence[str | int]) -> int:
         """The first line, from 1, of the statement that brings `path`, or as much of the path as there is."""
+        return self.position(path)[0]
+
+    def position(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """That line, and a number that is greater for what appears later."""
         return next(
             self._first[tuple(path[:end])] for end in range(len(path), -1, -1) if tuple(path[:end]) in self._first
         )
@@ -42,7 +46,7 @@ class Lines:
 
     def _note(self, path: Path, value: Any, number: int) -> None:  # noqa: ANN401 -- what TOML holds
         for end in range(len(path) + 1):
-            self._first.setdefault(path[:end], number)
+            self._first.setdefault(path[:end], (number, len(self._first)))
         within = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for key, member in within:
             self._note((*path, key), member, number)

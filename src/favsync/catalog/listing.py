@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from marshmallow import fields
 
 from favsync.catalog.entity import Entity, Scope
+from favsync.catalog.kinds import List, Object
 from favsync.catalog.mistakes import word
-from favsync.catalog.types import Judged, List, Object
+from favsync.catalog.types import Judged
 
 _HEAD = ("ENTITY", "SCOPE", "UNKNOWN", "ITEMS", "PATHS")
 

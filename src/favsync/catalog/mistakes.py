@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, cast
 import marshmallow
 
 from favsync.catalog.entity import Unknown, object_schema
+from favsync.catalog.lines import Path
 from favsync.catalog.types import Judged
 from favsync.core.text import did_you_mean
 
-Path = tuple[str | int, ...]
 _BARE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 
 
@@ -33,7 +33,7 @@ def table_of(keys: Mapping[str, Judged]) -> marshmallow.Schema:
 
 
 class Mistakes(list[Mistake]):
-    """Those that were found so far, in the order of the file."""
+    """Those that were found so far."""
 
     def note(self, path: Path, detail: str) -> None:
         self.append(Mistake(path, detail))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal as Exact
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from marshmallow import ValidationError
 
@@ -16,7 +16,10 @@ from favsync.core import timestamp
 from favsync.core.fields import EXPONENT_FROM, SAFE_INTEGER, is_exact
 
 _MOMENT_LENGTH_MAX = 64
+_INTEGER_LIMIT = 10**38
+_DIGITS = Pattern("^-?[0-9]+$")
 _INTEGER_TEXT = Pattern("^-?[1-9][0-9]{0,37}$")
+_TOO_MANY_DIGITS = "is not an integer of up to 38 digits"
 _DECIMAL = Pattern(r"^-?[0-9]{1,38}(?:\.[0-9]{1,38})?$")
 _DAY = Pattern(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 
@@ -46,22 +49,19 @@ class Ordered(Type):
         return chosen(value, self.choices)
 
     def schema(self) -> JsonSchema:
-        return {"type": self._choice_types(), "enum": list(self.choices)} if self.choices else self.shape()
+        if not self.choices:
+            return self.shape()
+        types = sorted({"string" if isinstance(choice, str) else self.name for choice in self.choices})
+        return {"type": types if len(types) > 1 else types[0], "enum": list(self.choices)}
 
     def rules(self) -> list[str]:
         bounds = [self._range()] if self.low is not None or self.high is not None else []
         return [*bounds, *choice_rules(self.choices)]
 
-    def _choice_types(self) -> Any:  # noqa: ANN401 -- a name or a list of them
-        return self.shape()["type"]
-
     def _range(self) -> str:
         if self.high is None:
             return f"at least {self.low}"
         return f"at most {self.high}" if self.low is None else f"between {self.low} and {self.high}"
-
-    def _patterns(self, shape: str, extra: Sequence[str]) -> JsonSchema:
-        return {"pattern": shape} | ({"allOf": [{"pattern": pattern} for pattern in extra]} if extra else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ class Integer(Ordered):
     """A JSON number within 2^53 - 1; beyond, where not every reader keeps numbers, text."""
 
     name = "integer"
+    small_as_text: ClassVar[str] = "is text; send integers up to 2^53 - 1 as numbers"
 
     def order(self, value: object) -> int:
         if isinstance(value, str):
@@ -82,10 +83,12 @@ class Integer(Ordered):
         return int(value)
 
     def _of_text(self, value: str) -> int:
-        if not _INTEGER_TEXT.found_in(checked_text(value)):
-            raise ValidationError("is not an integer of up to 38 digits")
+        if not _DIGITS.found_in(checked_text(value)):
+            raise ValidationError("is text, not an integer")
+        if not _INTEGER_TEXT.found_in(value):
+            raise ValidationError(_TOO_MANY_DIGITS)
         if abs(int(value)) <= SAFE_INTEGER:
-            raise ValidationError("is text; send integers up to 2^53 - 1 as numbers")
+            raise ValidationError(self.small_as_text)
         return int(value)
 
     def shape(self) -> JsonSchema:
@@ -102,8 +105,27 @@ class Integer(Ordered):
             beyond = f"{ranges.number_from(str(SAFE_INTEGER + 1))}|{ranges.number_to(str(-SAFE_INTEGER - 1))}"
             bounds = [] if low is None else [ranges.number_from(str(low))]
             bounds += [] if high is None else [ranges.number_to(str(high))]
-            found |= self._patterns(_INTEGER_TEXT.published, [beyond, *bounds])
+            found |= _patterns(_INTEGER_TEXT.published, [beyond, *bounds])
         return {"type": types if len(types) > 1 else types[0], **found}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenInteger(Integer):
+    """The same in a file of settings, which has numbers of any size."""
+
+    small_as_text = "is text; write the number without quotes"
+
+    def order(self, value: object) -> int:
+        if type(value) is int:
+            if abs(value) >= _INTEGER_LIMIT:
+                raise ValidationError(_TOO_MANY_DIGITS)
+            return value
+        return super().order(value)
+
+    @staticmethod
+    def as_sent(value: object) -> object:
+        """The value as JSON has it: text where JSON would not carry the number."""
+        return str(value) if type(value) is int and SAFE_INTEGER < abs(value) < _INTEGER_LIMIT else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +166,7 @@ class Decimal(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else [ranges.number_from(self.low)]
         bounds += [] if self.high is None else [ranges.number_to(self.high)]
-        return {"type": "string"} | self._patterns(_DECIMAL.published, bounds)
+        return {"type": "string"} | _patterns(_DECIMAL.published, bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +186,7 @@ class Day(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else [ranges.day_from(self.low)]
         bounds += [] if self.high is None else [ranges.day_to(self.high)]
-        return {"type": "string"} | self._patterns(ranges.DAY, bounds)
+        return {"type": "string"} | _patterns(ranges.DAY, bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,4 +204,8 @@ class Moment(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else ranges.moment_from(self.low)
         bounds += [] if self.high is None else ranges.moment_to(self.high)
-        return {"type": "string", "maxLength": _MOMENT_LENGTH_MAX} | self._patterns(ranges.MOMENT, bounds)
+        return {"type": "string", "maxLength": _MOMENT_LENGTH_MAX} | _patterns(ranges.MOMENT, bounds)
+
+
+def _patterns(shape: str, extra: Sequence[str]) -> JsonSchema:
+    return {"pattern": shape} | ({"allOf": [{"pattern": pattern} for pattern in extra]} if extra else {})

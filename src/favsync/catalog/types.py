@@ -1,33 +1,20 @@
-"""The types that a field may be declared of: each judges a value, and says in JSON Schema what it takes.
+"""What a type of field is: it judges a value, and says in JSON Schema what it takes.
 
-None rewrites: what `judge` gives back is what it was given, but for members that an object drops. What is free, a
-member that is kept undeclared or an object without `fields`, is not looked into: `core.fields.canonical` does that.
+None rewrites: what `judge` gives back is what it was given, but for members that an object drops.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-import marshmallow
 from marshmallow import ValidationError, fields
 
-from favsync.catalog.entity import unknown_of
-from favsync.catalog.patterns import Pattern
-from favsync.core.errors import FAULTS_MAX
 from favsync.core.text import check_text
 
 JsonSchema = dict[str, Any]
 
 _CHOICES_NAMED_MAX = 20
-_NO_NUL = "^[^\\x00]*$"
-_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_URL = Pattern(
-    r"^[Hh][Tt][Tt][Pp][Ss]?://(?:[^\x00-\x20\x7f-\xa0\"#%/:<>?@\[\\\]^`{|}]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-    r"(?:[/?#][^\x00-\x20\x7f-\xa0\"<>\\^`{|}]*)?$"
-)
-# As HTML has it: what a browser takes in a form.
-_EMAIL = Pattern(rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*$")
 
 
 class Type(ABC):
@@ -103,6 +90,9 @@ class Length:
         return [f"{self.low} {noun}" if self.low == self.high else f"{self.low} to {self.high} {noun}"]
 
 
+ANY_LENGTH = Length(None, None)
+
+
 class Anything(Type):
     """What is looked into elsewhere."""
 
@@ -116,126 +106,6 @@ class Anything(Type):
 
     def rules(self) -> list[str]:
         return []
-
-
-@dataclass(frozen=True, kw_only=True)
-class Boolean(Type):
-    name = "boolean"
-
-    def judge(self, value: object) -> object:
-        if not isinstance(value, bool):
-            raise ValidationError("is not true or false")
-        return value
-
-    def schema(self) -> JsonSchema:
-        return {"type": "boolean"}
-
-    def rules(self) -> list[str]:
-        return []
-
-
-@dataclass(frozen=True, kw_only=True)
-class Text(Type):
-    """`length`: of characters, either end may be open."""
-
-    length: Length
-    choices: tuple[object, ...] = ()
-    pattern: Pattern | None = None
-    form: ClassVar[tuple[Pattern, str] | None] = None
-    name = "string"
-
-    def judge(self, value: object) -> object:
-        text = checked_text(value)
-        if self.form and not self.form[0].found_in(text):
-            raise ValidationError(self.form[1])
-        self.length.check(len(text))
-        if self.pattern and not self.pattern.found_in(text):
-            raise ValidationError(f"does not match {self.pattern.source}")
-        return chosen(value, self.choices)
-
-    def schema(self) -> JsonSchema:
-        if self.choices:
-            return {"type": "string", "enum": list(self.choices)}
-        needed = self.form[0].published if self.form else _NO_NUL
-        bounds = self.length.schema("minLength", "maxLength")
-        if self.pattern is None:
-            return {"type": "string", "pattern": needed, **bounds}
-        return {"type": "string", "pattern": self.pattern.published, "allOf": [{"pattern": needed}], **bounds}
-
-    def rules(self) -> list[str]:
-        pattern = [f"matching {self.pattern.source}"] if self.pattern else []
-        return [*self.length.rules(), *pattern, *choice_rules(self.choices)]
-
-
-class Url(Text):
-    name = "url"
-    form = (_URL, "is not an absolute http or https URL")
-
-
-class Email(Text):
-    name = "email"
-    form = (_EMAIL, "is not an e-mail address")
-
-
-@dataclass(frozen=True, kw_only=True)
-class List(Type):
-    """`item`: None where elements may be anything."""
-
-    length: Length
-    item: Judged | None = None
-    name = "list"
-
-    def judge(self, value: object) -> object:
-        if not isinstance(value, list):
-            raise ValidationError("is not a list")
-        self.length.check(len(value))
-        if self.item is None:
-            return value
-        judged, faults = [], {}
-        for index, element in enumerate(value):
-            try:
-                judged.append(self.item.deserialize(element))
-            except ValidationError as error:
-                faults[index] = error.messages
-                if len(faults) == FAULTS_MAX:
-                    break
-        if faults:
-            raise ValidationError(cast("dict[str, Any]", faults))
-        return judged
-
-    def schema(self) -> JsonSchema:
-        items = {} if self.item is None else {"items": dict(self.item.metadata)}
-        return {"type": "array", **items, **self.length.schema("minItems", "maxItems")}
-
-    def rules(self) -> list[str]:
-        return self.length.rules()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Object(Type):
-    """`members`: None where any may be."""
-
-    members: marshmallow.Schema | None = None
-    name = "object"
-
-    def judge(self, value: object) -> object:
-        if not isinstance(value, dict):
-            raise ValidationError("is not an object")
-        return value if self.members is None else self.members.load(value)
-
-    def schema(self) -> JsonSchema:
-        if self.members is None:
-            return {"type": "object"}
-        declared = {str(field.data_key): field for field in self.members.fields.values()}
-        needed = sorted(name for name, field in declared.items() if field.required)
-        return {
-            "type": "object",
-            "properties": {name: dict(field.metadata) for name, field in declared.items()},
-            "additionalProperties": self.members.unknown != marshmallow.RAISE,
-        } | ({"required": needed} if needed else {})
-
-    def rules(self) -> list[str]:
-        return [] if self.members is None else [f"unknown: {unknown_of(self.members)}"]
 
 
 def checked_text(value: object) -> str:

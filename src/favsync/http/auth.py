@@ -67,7 +67,8 @@ def _vouched_for(request: web.Request, user_header: UserHeader) -> Identity:
         subject = check_subject(values[0].strip())
     except ValueError as error:
         raise Unauthenticated(f"The {user_header.name} header {error}.", token_sent=True) from None
-    return Identity(owner_key(subject, tenant=user_header.tenant, namespace=user_header.namespace), user_header.tenant)
+    tenant, namespace = user_header.tenant, user_header.namespace
+    return Identity(owner_key(subject, tenant=tenant, namespace=namespace), tenant, namespace)
 
 
 def issue(secret: str, subject: str, *, scopes: Sequence[str], now_s: int, ttl_s: int) -> str:

@@ -25,20 +25,17 @@ CACHED_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller. `owner`: the key its records are stored under. `scopes`: what its token grants beyond them.
+    """A caller. `owner`: the key its records are stored under. `namespace`: that of its issuer, within the tenant.
 
-    `expires_s`: when its token ends, in seconds since the epoch; None where nothing says so.
+    `scopes`: what its token grants beyond its own records. `expires_s`: when its token ends, in seconds since the
+    epoch; None where nothing says so.
     """
 
     owner: str
     tenant: str
+    namespace: str
     scopes: frozenset[str] = frozenset()
     expires_s: float | None = None
-
-    @property
-    def namespace(self) -> str:
-        """The space of the caller's issuer, within the tenant."""
-        return self.owner.split("/", 2)[1]
 
 
 class _Verifier(Protocol):
@@ -179,6 +176,7 @@ def _identity(claims: Mapping[str, Any], issuer: Issuer) -> Identity:
     return Identity(
         owner_key(subject, tenant=issuer.tenant, namespace=issuer.namespace),
         issuer.tenant,
+        issuer.namespace,
         frozenset(word for word in words if isinstance(word, str)) & issuer.scopes,
         expires_s(claims),
     )
