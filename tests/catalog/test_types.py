@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from favsync.catalog import ranges
 from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import Entity
+from favsync.catalog.kinds import Object
 from favsync.catalog.patterns import Pattern
 from tests.catalog.declarations import KINDS, Declared, alone, entities
 
@@ -47,7 +48,9 @@ def judge(declared: Declared, data: st.DataObject, draws: int) -> None:
     """Judges right values, and wrong ones where there are any, of an entity with such `fields`."""
     entity = declare({key: value for key, value in declared.table.items() if key != "type"})
     schema = entity.fields()
-    printed = jsonschema_rs.Draft202012Validator(json_schema(entity))
+    printed = jsonschema_rs.Draft202012Validator(json_schema(entity), validate_formats=True)
+    example = Object(members=schema, unknown=entity.unknown).example()
+    assert example is None or printed.is_valid(example)
     for sent, made in data.draw(st.lists(declared.right, min_size=draws, max_size=draws), label="right"):
         assert repr(schema.load(sent)) == repr(made)
         assert printed.is_valid(sent)
@@ -68,6 +71,58 @@ def test_a_type_takes_what_is_right_unchanged_and_refuses_what_is_wrong(kind: st
 @given(st.data(), entities())
 def test_what_is_wrong_is_refused_where_it_is(data: st.DataObject, declared: Declared) -> None:
     judge(declared, data, 2)
+
+
+def test_each_type_has_an_example_that_its_rules_allow() -> None:
+    tables: list[dict[str, Any]] = [
+        {"type": "string"}, {"type": "string", "min_length": 300}, {"type": "string", "max_length": 2},
+        {"type": "string", "max_length": 0}, {"type": "string", "pattern": "^[a-z]{2,5}(-[0-9]+)?$"},
+        {"type": "string", "choices": ["x", "y"]}, {"type": "integer"}, {"type": "integer", "min": 2, "max": 3},
+        {"type": "integer", "min": 2**70}, {"type": "integer", "max": -7}, {"type": "number", "max": 0},
+        {"type": "decimal", "max": "-0.5"}, {"type": "decimal", "max": "9"}, {"type": "date", "min": "2020-01-01"},
+        {"type": "datetime", "max": "1999-01-01T00:00:00"}, {"type": "boolean"}, {"type": "email", "max_length": 5},
+        {"type": "url", "max_length": 8}, {"type": "url", "min_length": 300}, {"type": "object"}, {"type": "list"},
+        {"type": "list", "max_length": 0}, {"type": "list", "min_length": 3, "item": {"type": "date"}},
+        {"type": "object", "fields": {"a": {"type": "url", "required": True}}},
+        {"type": "string", "pattern": "^nobody guesses this$", "allow_null": True},
+    ]  # fmt: skip
+    for table in tables:
+        entity = declare({"fields": {"x": table | {"required": True}}})
+        schema = entity.fields()
+        example = Object(members=schema).example()
+        assert isinstance(example, dict), table
+        assert schema.validate(example) == {}
+        assert jsonschema_rs.Draft202012Validator(json_schema(entity), validate_formats=True).is_valid(example)
+
+
+def test_what_has_no_simple_example_has_none() -> None:
+    hard = {"type": "string", "pattern": "^nobody guesses this$"}
+    nested: dict[str, Any] = {"type": "string", "min_length": 20}
+    for _ in range(30):
+        nested = {"type": "list", "min_length": 20, "item": nested}
+    for table in (
+        hard,
+        {"type": "list", "min_length": 1, "item": hard},
+        nested,
+        {"type": "string", "min_length": 10**6},
+    ):
+        schema = declare({"fields": {"x": table | {"required": True}}}).fields()
+        assert Object(members=schema).example() is None
+        schema = declare({"fields": {"x": table, "y": {"type": "boolean"}}}).fields()
+        assert Object(members=schema).example() == {"y": True}
+
+
+def test_the_rules_of_a_field_are_said_in_words() -> None:
+    fields = {
+        "a": {"type": "string", "max_length": 9, "description": "What it is"},
+        "b": {"type": "decimal", "min": "0", "description": "In euros!"},
+        "c": {"type": "boolean"},
+    }
+    printed = json_schema(declare({"fields": fields}))["properties"]
+    assert printed["a"]["description"] == "What it is. At most 9 characters"
+    assert printed["b"]["description"].startswith("In euros! A decimal number as text")
+    assert printed["b"]["description"].endswith(", at least 0")
+    assert "description" not in printed["c"]
 
 
 NUMBERS = st.from_regex(r"\A-?[0-9]{1,4}(\.[0-9]{1,3})?\Z")

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from selenium import webdriver
@@ -19,6 +20,17 @@ CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 # Where to put a picture of the page, for somebody to look at.
 SCREENSHOT = os.environ.get("TEST_SCREENSHOT")
+
+ENTITIES = Path(__file__).parents[2] / "examples/entities.toml"
+# What is sent as the page has it, and what the answer shows.
+TRIED = {
+    "postPostUserFavorites": "receipts",
+    "getGetUserFavorites": "2017-05-02T10:45",
+    "postSyncNotes": "applied",
+    "getSyncNotes": "An example",
+    "postSync": "duplicate",
+    "getSync": "notes",
+}
 
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver: apt-get install chromium chromium-driver"
@@ -49,7 +61,7 @@ def test_a_request_is_tried_from_the_page(dsn: str, browser: webdriver.Chrome) -
     def find(selector: str, within: WebElement | None = None) -> WebElement:
         return wait.until(lambda driver: (within or driver).find_element(By.CSS_SELECTOR, selector))
 
-    with Service(database_url=dsn) as service:
+    with Service(database_url=dsn, config=ENTITIES) as service:
         browser.get("about:blank")
         _log(browser, "performance")  # what the browser asks for at its own start is not ours
         browser.get(f"{service.url}/docs")
@@ -57,7 +69,7 @@ def test_a_request_is_tried_from_the_page(dsn: str, browser: webdriver.Chrome) -
         find(".auth-container input").send_keys(token("ann"))
         find(".auth-btn-wrapper button.authorize").click()
         find(".auth-btn-wrapper button.btn-done").click()
-        for operation, expected in (("postPostUserFavorites", "receipts"), ("getGetUserFavorites", "2017-05-02T10:45")):
+        for operation, expected in TRIED.items():
             block = find(f"[id$='{operation}']")
             find("button.opblock-summary-control", block).click()
             for field in block.find_elements(By.CSS_SELECTOR, ".parameters input[type=text]"):

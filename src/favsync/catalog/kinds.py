@@ -4,6 +4,7 @@ What is free, a member that is kept undeclared or an object without `fields`, is
 `core.fields.canonical` does that.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -28,6 +29,8 @@ def _ipv6() -> str:
     return f"(?:{'|'.join(forms)})"
 
 
+_EXAMPLE_ELEMENTS_MAX = 20
+_EXAMPLE_OPTIONAL_MAX = 3
 _NO_NUL = "^[^\\x00]*$"
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _IPV6 = _ipv6()
@@ -55,6 +58,9 @@ class Boolean(Type):
     def rules(self) -> list[str]:
         return []
 
+    def candidates(self) -> Iterable[object]:
+        return (True,)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Text(Type):
@@ -64,6 +70,7 @@ class Text(Type):
     choices: tuple[object, ...] = ()
     pattern: Pattern | None = None
     form: ClassVar[tuple[Pattern, str] | None] = None
+    samples: ClassVar[tuple[str, ...]] = ("An example", "example", "abc", "ABC", "a", "A", "123", "1", "")
     name = "string"
 
     def judge(self, value: object) -> object:
@@ -88,15 +95,22 @@ class Text(Type):
         pattern = [f"matching {self.pattern.source}"] if self.pattern else []
         return [*self.length.rules(), *pattern, *choice_rules(self.choices)]
 
+    def candidates(self) -> Iterable[object]:
+        return self.choices or (*self.samples, *(sample.ljust(self.length.low or 0, "x") for sample in self.samples))
+
 
 class Url(Text):
     name = "url"
-    form = (_URL, "is not an absolute http or https URL")
+    about = "an absolute http or https URL"
+    form = (_URL, f"is not {about}")
+    samples = ("https://example.org/", "http://a")
 
 
 class Email(Text):
     name = "email"
-    form = (_EMAIL, "is not an e-mail address")
+    about = "an e-mail address"
+    form = (_EMAIL, f"is not {about}")
+    samples = ("ann@example.org", "a@b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +146,13 @@ class List(Type):
     def rules(self) -> list[str]:
         return self.length.rules()
 
+    def candidates(self) -> Iterable[object]:
+        count = max(self.length.low or 0, 1)
+        element = "example" if self.item is None else self.item.kind.example()
+        if count <= _EXAMPLE_ELEMENTS_MAX and (element is not None or (self.item and self.item.allow_null)):
+            yield [element] * count
+        yield []
+
 
 @dataclass(frozen=True, kw_only=True)
 class Object(Type):
@@ -159,3 +180,25 @@ class Object(Type):
 
     def rules(self) -> list[str]:
         return [] if self.members is None else [f"unknown: {self.unknown}"]
+
+    def words(self) -> list[str]:
+        said = {Unknown.REFUSE: "refused", Unknown.DROP: "left out", Unknown.KEEP: "kept"}
+        return [] if self.members is None else [f"members that are not declared are {said[self.unknown]}"]
+
+    def candidates(self) -> Iterable[object]:
+        """With what is required and a little more, or without that."""
+        if self.members is None:
+            yield {}
+            return
+        found: dict[str, object] = {}
+        optional: list[str] = []
+        for field in self.members.fields.values():
+            name, kind = str(field.data_key), cast("Judged", field).kind
+            value = kind.example()
+            if value is None and field.required and not cast("Judged", field).allow_null:
+                return
+            if field.required or (value is not None and len(optional) < _EXAMPLE_OPTIONAL_MAX):
+                found[name] = value
+                optional += [] if field.required else [name]
+        yield found
+        yield {name: value for name, value in found.items() if name not in optional}

@@ -1,7 +1,7 @@
 """The types whose values have an order: whole and other numbers, decimals, dates, dates with a time."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal as Exact
@@ -31,6 +31,7 @@ class Ordered(Type):
     low: Any = None
     high: Any = None
     choices: tuple[object, ...] = ()
+    samples: ClassVar[tuple[object, ...]] = ()
 
     @abstractmethod
     def order(self, value: object) -> Any:  # noqa: ANN401 -- whatever can be compared
@@ -58,6 +59,9 @@ class Ordered(Type):
         bounds = [self._range()] if self.low is not None or self.high is not None else []
         return [*bounds, *choice_rules(self.choices)]
 
+    def candidates(self) -> Iterable[object]:
+        return self.choices or (*self.samples, self.low, self.high)
+
     def _range(self) -> str:
         if self.high is None:
             return f"at least {self.low}"
@@ -69,7 +73,12 @@ class Integer(Ordered):
     """A JSON number within 2^53 - 1; beyond, where not every reader keeps numbers, text."""
 
     name = "integer"
+    samples = (1,)
     small_as_text: ClassVar[str] = "is text; send integers up to 2^53 - 1 as numbers"
+
+    def words(self) -> list[str]:
+        large = [] if self.choices or self.shape()["type"] == "integer" else ["beyond 2^53 - 1 as text"]
+        return [*self.rules(), *large]
 
     def order(self, value: object) -> int:
         if isinstance(value, str):
@@ -131,6 +140,7 @@ class WrittenInteger(Integer):
 @dataclass(frozen=True, kw_only=True)
 class Number(Ordered):
     name = "number"
+    samples = (1.5, 1)
 
     def order(self, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -155,6 +165,8 @@ class Decimal(Ordered):
     """A number that keeps its digits: text."""
 
     name = "decimal"
+    about = "a decimal number as text, with up to 38 digits before the point and after it"
+    samples = ("12.50", "1")
 
     def order(self, value: object) -> Exact:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -172,6 +184,8 @@ class Decimal(Ordered):
 @dataclass(frozen=True, kw_only=True)
 class Day(Ordered):
     name = "date"
+    about = "a day of the years 0001 to 9999"
+    samples = ("2017-05-02",)
 
     def order(self, value: object) -> str:
         text = checked_text(value)
@@ -186,7 +200,7 @@ class Day(Ordered):
     def shape(self) -> JsonSchema:
         bounds = [] if self.low is None else [ranges.day_from(self.low)]
         bounds += [] if self.high is None else [ranges.day_to(self.high)]
-        return {"type": "string"} | _patterns(ranges.DAY, bounds)
+        return {"type": "string", "format": "date"} | _patterns(ranges.DAY, bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +208,8 @@ class Moment(Ordered):
     """A date and time. The schema is true but for the days next to a bound, which a zone may shift over it."""
 
     name = "datetime"
+    about = "RFC 3339, years 0001 to 9999; without a zone it is GMT"
+    samples = ("2017-05-02T10:45:12Z",)
 
     def order(self, value: object) -> int:
         try:

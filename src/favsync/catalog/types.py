@@ -3,11 +3,13 @@
 None rewrites: what `judge` gives back is what it was given, but for members that an object drops.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import orjson
 from marshmallow import ValidationError, fields
 
 from favsync.core.text import check_text
@@ -15,12 +17,14 @@ from favsync.core.text import check_text
 JsonSchema = dict[str, Any]
 
 _CHOICES_NAMED_MAX = 20
+_EXAMPLE_BYTES_MAX = 16 * 1024
 
 
 class Type(ABC):
-    """What a value may be. `name`: what a declaration calls it."""
+    """What a value may be. `name`: what a declaration calls it; `about`: in words, where JSON's type does not tell."""
 
     name: ClassVar[str]
+    about: ClassVar[str] = ""
 
     @abstractmethod
     def judge(self, value: object) -> object:
@@ -34,19 +38,39 @@ class Type(ABC):
     def rules(self) -> list[str]:
         """What there is to know beyond the name of the type, in words."""
 
+    @abstractmethod
+    def candidates(self) -> Iterable[object]:
+        """What may serve as an example, the best first; they need not all be right."""
+
+    def words(self) -> list[str]:
+        """The rules as a client's author reads them, who does not know the types."""
+        return [*([self.about] if self.about else []), *self.rules()]
+
+    def example(self) -> object:
+        """A value that is right, and not large; None: none is to be had simply."""
+        for candidate in self.candidates():
+            if candidate is not None and len(orjson.dumps(candidate)) <= _EXAMPLE_BYTES_MAX:
+                with contextlib.suppress(ValidationError):
+                    return self.judge(candidate)
+        return None
+
 
 class Judged(fields.Field[Any]):
     """A field of a type. Its metadata is JSON Schema, null included, so that marshmallow's `allow_none` stays off."""
 
     def __init__(self, kind: Type, *, required: bool = False, allow_null: bool = False, description: str = "") -> None:
         schema = kind.schema()
+        # Choices are examples already, and so is what stands within a list or an object.
+        if schema.get("type") not in (None, "boolean", "array", "object") and "enum" not in schema:
+            example = kind.example()
+            schema |= {} if example is None else {"examples": [example]}
         if allow_null:
             types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
             schema["type"] = [*types, "null"]
             if "enum" in schema:
                 schema["enum"] = [*schema["enum"], None]
-        if description:
-            schema["description"] = description
+        if said := _sentences(description, ", ".join(kind.words())):
+            schema["description"] = said
         super().__init__(
             required=required, metadata=schema, error_messages={"required": "is missing", "null": "is null"}
         )
@@ -61,6 +85,13 @@ class Judged(fields.Field[Any]):
 
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> object:
         return self.kind.judge(value)
+
+
+def _sentences(description: str, rules: str) -> str:
+    rules = rules[:1].upper() + rules[1:]
+    if not description or not rules:
+        return description or rules
+    return f"{description}{'' if description[-1] in '.!?' else '.'} {rules}"
 
 
 @dataclass(frozen=True)
@@ -106,6 +137,9 @@ class Anything(Type):
 
     def rules(self) -> list[str]:
         return []
+
+    def candidates(self) -> Iterable[object]:
+        return ()
 
 
 def checked_text(value: object) -> str:

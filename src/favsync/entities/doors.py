@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from favsync.catalog.entity import Entity, Scope
 from favsync.core.errors import CursorExpired, FavsyncError, InsufficientScope, InvalidRecords, MalformedRequest
 from favsync.entities.forms import Form
 from favsync.entities.routes import Resource
-from favsync.entities.schemas import ReceiptSchema, RecordSchema
+from favsync.entities.schemas import ReceiptSchema, RecordSchema, example
 from favsync.entities.view import Shown
 from favsync.http.doors import Answer, Door
 from favsync.identity.issuers import SYNC_ANY
@@ -17,6 +18,7 @@ _LIST: dict[str, Any] = {"type": "array", "items": RecordSchema}
 _RECEIPTS: dict[str, Any] = {"type": "array", "items": ReceiptSchema}
 _PRIVATE = ("Cache-Control", "Vary")
 _STATE = ("ETag", "Sync-Cursor", "Link", *_PRIVATE)
+_ENTITIES_SHOWN = 2  # in the example of a body that holds several
 _NAMING = ("user", "namespace")
 _READ = "Deleted ones included, ordered by item. With `after`, what changed since. Where there is a Link, follow it."
 _WRITE = (
@@ -40,6 +42,7 @@ class _Pair:
     get: str
     post: str
     body: Mapping[str, Any]
+    example: object
     tag: str
     about: str
     naming: Sequence[str] = _NAMING
@@ -52,8 +55,9 @@ def _of_one(entity: Entity, form: Form, max_batch: int) -> Iterator[_Pair]:
     path = f"/sync/{entity.name}"
     pair = _Pair(
         resource=Resource(shown=Shown([entity], path), forms={entity.name: form}),
-        get=path, post=path, body=_batch(form, max_batch), tag=entity.name, about=entity.description,
-        naming=() if shared else _NAMING, write_scope=SYNC_ANY if shared else None,
+        get=path, post=path, body=_batch(form, max_batch), example=_records_of(entity),
+        tag=entity.name, about=entity.description, naming=() if shared else _NAMING,
+        write_scope=SYNC_ANY if shared else None,
     )  # fmt: skip
     yield pair
     for name in entity.names[1:]:
@@ -71,6 +75,7 @@ def _of_one(entity: Entity, form: Form, max_batch: int) -> Iterator[_Pair]:
 def _of_all(entities: Sequence[Entity], forms: Mapping[str, Form], max_batch: int) -> _Pair:
     by_any_name = {name: forms[entity.name] for entity in entities for name in entity.names}
     shown = Shown([entity for entity in entities if entity.scope is Scope.USER], "/sync", several=True)
+    examples = ((entity.name, found) for entity in shown.entities if (found := _records_of(entity)) is not None)
     body = {
         "type": "object",
         "properties": {name: _batch(form, max_batch) for name, form in by_any_name.items()},
@@ -78,6 +83,7 @@ def _of_all(entities: Sequence[Entity], forms: Mapping[str, Form], max_batch: in
     }
     return _Pair(
         resource=Resource(shown=shown, forms=by_any_name), get="/sync", post="/sync", body=body,
+        example=dict(islice(examples, min(_ENTITIES_SHOWN, max_batch))) or None,
         tag="all entities", about="What is the caller's own, by entity",
     )  # fmt: skip
 
@@ -107,7 +113,7 @@ def _writing(pair: _Pair) -> Door:
         scope=pair.write_scope,
         summary=f"Takes records of {pair.tag}, and answers for each", description=_WRITE,
         parameters=["after", "limit", "Prefer", "Sync-Clock-Offset", *pair.naming],
-        body=pair.body,
+        body=pair.body, example=pair.example,
         answers={
             200: Answer(
                 description="Receipts, or what then stands", schema={"oneOf": [receipts, _records(pair.resource)]},
@@ -125,6 +131,12 @@ def _refusals(pair: _Pair) -> list[type[FavsyncError]]:
 
 def _batch(form: Form, max_batch: int) -> dict[str, Any]:
     return {"type": "array", "maxItems": max_batch, "items": form.schemas.either}
+
+
+def _records_of(entity: Entity) -> list[dict[str, Any]] | None:
+    """A body that may be sent, where one is to be had simply."""
+    record = example(entity)
+    return None if record is None else [record]
 
 
 def _records(resource: Resource) -> dict[str, Any]:

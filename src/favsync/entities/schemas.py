@@ -8,6 +8,7 @@ import orjson
 from marshmallow import fields, validate
 
 from favsync.catalog.entity import Entity, Scope, Unknown
+from favsync.catalog.kinds import Object
 from favsync.core import timestamp
 from favsync.core.merge import Outcome
 from favsync.core.record import ITEM_LENGTH_MAX, SUBJECT_LENGTH_MAX, Action
@@ -34,6 +35,10 @@ _DAY = (
 _HOUR = "(?:[01][0-9]|2[0-3])"
 # What timestamp.parse takes, but for the edges of the range, which a zone may shift.
 DATE_PATTERN = f"^{_DAY}[Tt ]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]{{1,38}})?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])?$"
+
+
+ITEM_EXAMPLE = "session_21982"
+DATE_EXAMPLE = "2017-05-02T10:45:12.798Z"
 
 
 class ActionDate(fields.Field[int]):
@@ -87,14 +92,14 @@ class _Record(marshmallow.Schema):
         ITEM_LENGTH_MAX,
         "Which item, in the words of whoever runs the programme",
         required=True,
-        metadata={"examples": ["session_21982"]},
+        metadata={"examples": [ITEM_EXAMPLE]},
     )
     actionDate = ActionDate(  # noqa: N815 -- the protocol's name
         metadata={
             "type": "string",
             "description": "When the person did it: RFC 3339, years 1970 to 2100; without a zone it is GMT",
             "pattern": DATE_PATTERN,
-            "examples": ["2017-05-02T10:45:12.798Z"],
+            "examples": [DATE_EXAMPLE],
         },
         required=True,
         error_messages=_COMMON,
@@ -136,6 +141,17 @@ def writing(entity: Entity, *, named: bool) -> Writing:
         _Record.from_dict(add, name=f"{entity.name}.add{suffix}"),
         _Record.from_dict(delete, name=f"{entity.name}.delete{suffix}"),
     )
+
+
+def example(entity: Entity) -> dict[str, Any] | None:
+    """An ADD as anybody may send it, for the OpenAPI document; None where its fields have no simple example."""
+    record = {"item": ITEM_EXAMPLE, "actionDate": DATE_EXAMPLE, "action": Action.ADD.value}
+    if not entity.has_fields:
+        return record
+    inner = Object(members=entity.fields(), unknown=entity.unknown).example()
+    if inner is None:
+        return None
+    return record | ({"fields": inner} if inner else {})
 
 
 # A record as it is shown, whatever its entity.

@@ -39,8 +39,9 @@ class Answer:
 class Door:
     """`GET` answers HEAD too. A handler gets the request, and, unless the door is `public`, the caller.
 
-    `scope`: what the caller's token must allow. `parameters`: names from `openapi.PARAMETERS`. `errors`: beyond those
-    that follow from the rest. `choices`: what may stand in the path for its one variable; else 404.
+    `scope`: what the caller's token must allow. `parameters`: names from `openapi.PARAMETERS`. `example`: a body that
+    is taken, where there is one to show. `errors`: beyond those that follow from the rest. `choices`: what may stand in
+    the path for its one variable; else 404.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Door:
     scope: str | None = None
     parameters: Sequence[str] = ()
     body: Schema | None = None
+    example: object = None
     errors: Sequence[type[FavsyncError]] = ()
     choices: Sequence[str] = ()
     description: str = ""

@@ -152,7 +152,8 @@ def _operation(door: Door) -> dict[str, Any]:
     if parameters := [*_path_parameters(door.path, door.choices), *door.parameters]:
         operation["parameters"] = parameters
     if door.body is not None:
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": door.body}}}
+        example = {} if door.example is None else {"example": door.example}
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": door.body, **example}}}
     return operation
 
 
