@@ -1,7 +1,8 @@
--- Which entities were ever declared, and how: so that a start without one of them can ask whether records are left.
+-- Which entities were ever declared, and as whose: so that a start without one of them can ask whether records are left.
 CREATE TABLE entities (
-  name  text COLLATE "C" PRIMARY KEY,
-  scope text NOT NULL
+  name  text COLLATE "C" NOT NULL,
+  scope text NOT NULL,
+  PRIMARY KEY (name, scope)
 );
 INSERT INTO entities (name, scope)
 SELECT DISTINCT substr(entity, strpos(entity, '/') + 1), 'user' FROM records;

@@ -1,5 +1,6 @@
 """A declared field takes what it should, unchanged, and refuses the rest where it is wrong; its JSON Schema agrees."""
 
+import contextlib
 import ipaddress
 import re
 import warnings
@@ -180,10 +181,12 @@ def test_a_pattern_means_the_same_to_re2_to_python_and_to_json_schema(source: st
         assert "RE2" in str(error) or "JSON Schema" in str(error)  # noqa: PT017 -- which, differs
         return
     schema = jsonschema_rs.Draft202012Validator({"pattern": pattern.published})
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):
-        as_python = re.compile(source, re.ASCII)
+    as_python = None
+    with warnings.catch_warnings(action="ignore", category=FutureWarning), contextlib.suppress(re.error):
+        as_python = re.compile(source, re.ASCII)  # which takes no class for the end of a range, as the others do
     for text in texts:
-        assert pattern.found_in(text) == bool(as_python.search(text)) == schema.is_valid(text)
+        assert pattern.found_in(text) == schema.is_valid(text)
+        assert as_python is None or pattern.found_in(text) == bool(as_python.search(text))
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ NUMBER = "is a number that JSON cannot carry exactly; send it as a string"
 def test_what_has_no_canonical_form_is_named(content: dict[str, object], message: str) -> None:
     with pytest.raises(fields.NotCanonical, match=f"^{re.escape(message)}$") as raised:
         fields.canonical(content)
-    assert (raised.value.pointer, raised.value.detail) == tuple(message.split(": "))
+    assert (fields.pointer_to(*raised.value.path), raised.value.detail) == tuple(message.split(": "))
 
 
 def test_the_edges_of_what_has_one() -> None:
@@ -92,3 +92,18 @@ def test_the_edges_of_what_has_one() -> None:
 
 def test_the_digest_is_sha_256() -> None:
     assert fields.digest(b"{}") == hashlib.sha256(b"{}").digest()
+
+
+def test_a_pointer_can_always_be_answered() -> None:
+    assert fields.pointer_to("\ud800x", 1) == "/?x/1"
+    assert fields.pointer_to("a", "x" * 1021, 1) == "/a/" + "x" * 1021
+    assert fields.pointer_to("a", "x" * 1022, 1) == "/a"
+    assert fields.pointer_to("/" * 511) == "/" + "~1" * 511
+    assert fields.pointer_to("/" * 512) == ""
+    assert fields.pointer_to("x" * 100_000) == ""
+
+
+@pytest.mark.timeout(20)
+def test_a_long_name_costs_nothing_for_each_of_many_elements() -> None:
+    with pytest.raises(fields.NotCanonical, match=r"^: has more than 65536 bytes$"):
+        fields.canonical({"k" * 500_000 + "\U0001f600": [1] * 270_000})

@@ -15,12 +15,24 @@ from tests.e2e.service import Service, token
 HERE = Path(__file__).parent
 EXAMPLES = int(os.environ.get("TEST_FUZZ_EXAMPLES", "200"))
 SEED = os.environ.get("TEST_FUZZ_SEED", "1")
-TIMEOUT_S = 180 + EXAMPLES / 2  # three times what it takes
+TIMEOUT_S = 180 + 1.5 * EXAMPLES  # three times what it takes
+# Reading is the same code behind each path: a fifth is enough where another path has had all.
+LESS = f"""
+[[operations]]
+include-name-regex = "^(GET|HEAD) /sync(/plan)?$"
+generation.max-examples = {max(EXAMPLES // 5, 100)}
+
+# Four hundred ways to break the query beside each kind of record: those are tried at the paths of one entity.
+[[operations]]
+include-name = "POST /sync"
+phases.coverage.enabled = false
+"""
 
 
 @pytest.mark.timeout(TIMEOUT_S + 60)
 def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Path) -> None:
-    report = tmp_path / "report.json"
+    report, config = tmp_path / "report.json", tmp_path / "fuzz.toml"
+    config.write_text((HERE / "fuzz.toml").read_text() + LESS)
     hooks = {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(HERE)}
     with Service(database_url=dsn, config=HERE / "fuzz_entities.toml") as service:
         paths = ("/getUserFavorites", "/sync", "/sync/things", "/sync/plan")
@@ -28,9 +40,9 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
         cursors["/postUserFavorites"] = cursors["/getUserFavorites"]
         done = subprocess.run(
             [
-                Path(sys.executable).parent / "schemathesis", "--config-file", HERE / "fuzz.toml", "run",
+                Path(sys.executable).parent / "schemathesis", "--config-file", config, "run",
                 f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {token('ann', 'sync:any')}",
-                "--exclude-path", "/sync/favorites",  # behind it is the very same as behind the seed's paths
+                "--exclude-path", "/sync/favorites",  # as the seed's paths, and `user` is tried at /sync/things
                 "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", SEED,
                 "--continue-on-failure", "--generation-database", "none", "--no-color",
                 "--report", "json", "--report-json-path", report,
@@ -38,7 +50,6 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
             env=os.environ | hooks | {"FUZZ_CURSORS": json.dumps(cursors)},
             cwd=tmp_path, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
-        (tmp_path / "stdout").write_text(done.stdout)
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         counted = _answers(service)
         document = service.request("GET", "/openapi.json").content
@@ -48,8 +59,11 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
     for operation in (*reading, "POST /postUserFavorites", "POST /sync", "POST /sync/things", "POST /sync/plan"):
         answers = counted[operation]
         print(operation, dict(answers))  # noqa: T201
-        assert answers.total() >= EXAMPLES
-        assert sum(count for status, count in answers.items() if status.startswith("2")) >= answers.total() / 3
+        assert answers.total() >= (EXAMPLES if operation.split()[1] not in ("/sync", "/sync/plan") else 100)
+        taken = sum(count for status, count in answers.items() if status.startswith("2"))
+        assert taken >= answers.total() / (3 if EXAMPLES >= 1000 else 4), (
+            "the ways to break it are as many for few examples"
+        )
     assert not [status for answers in counted.values() for status in answers if status.startswith("5")]
     named = {status for item in document["paths"].values() for one in item.values() for status in one["responses"]}
     assert all(re.fullmatch(r"[1-5]\d\d", status) for status in named)

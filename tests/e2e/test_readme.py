@@ -22,34 +22,49 @@ BLOCK = re.compile(r"(?:<!-- console: (.*?) -->\n)?```console\n(.*?)```", re.DOT
 READY_S = 90
 
 
-@pytest.fixture(scope="module")
-def served(session_dir: Path) -> Iterator[tuple[dict[str, str], str, str]]:
-    """`make serve`, as the README has it, from the start with the entities that it comes to later.
+class Served:
+    """What a page's `make serve` has started: the environment for its commands, and what it printed."""
 
-    The environment it ran in, its port, and what it printed.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    settings = {
-        "FAVSYNC_PORT": port,
-        "FAVSYNC_DATA_DIR": str(session_dir / "readme"),
-        "FAVSYNC_CONFIG": "examples/entities.toml",
-    }
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("FAVSYNC_", "MAKE"))}
-    printed = session_dir / "printed"
-    with printed.open("wb") as out:
-        service = subprocess.Popen(["/usr/bin/env", "make", "serve"], cwd=ROOT, env=environment | settings, stdout=out)
-    deadline = time.monotonic() + READY_S
-    while "getUserFavorites" not in printed.read_text():
-        assert service.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    yield environment | settings, port, printed.read_text()
-    service.send_signal(signal.SIGTERM)
-    assert service.wait(20) in (0, -signal.SIGTERM)  # make's own end; the service has then ended before it
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(port)))
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = str(free.getsockname()[1])
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("FAVSYNC_", "MAKE"))}
+        self.environment = clean | {"FAVSYNC_PORT": self.port, "FAVSYNC_DATA_DIR": str(folder / "readme")}
+        self.printed = ""
+        self._out = folder / "printed"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, command: str) -> None:
+        """In place of what runs already."""
+        self.stop()
+        with self._out.open("wb") as out:
+            script = ["/bin/bash", "-c", f"exec env {command}"]
+            self._process = subprocess.Popen(script, cwd=ROOT, env=self.environment, stdout=out)
+        deadline = time.monotonic() + READY_S
+        while "getUserFavorites" not in self._out.read_text():
+            assert self._process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        self.printed = self._out.read_text()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            assert self._process.wait(20) in (
+                0,
+                -signal.SIGTERM,
+            )  # make's own end; the service has then ended before it
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", int(self.port)))
+
+
+@pytest.fixture(scope="module")
+def served(session_dir: Path) -> Iterator[Served]:
+    serving = Served(session_dir)
+    serving.start("make serve")
+    yield serving
+    serving.stop()
 
 
 def _run(script: str, environment: dict[str, str]) -> str:
@@ -61,13 +76,12 @@ def _run(script: str, environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def test_what_make_serve_prints_can_be_pasted(served: tuple[dict[str, str], str, str]) -> None:
-    environment, port, printed = served
+def test_what_make_serve_prints_can_be_pasted(served: Served) -> None:
     record = '{"item":"session_21982","actionDate":"2017-05-02T10:45:12.798Z","action":"ADD"}'
     receipt = '{"item":"session_21982","outcome":"applied","action":"ADD","actionDate":"2017-05-02T10:45:12.798Z"}'
-    script = printed.replace("curl -sS", "echo; curl -sS")
-    assert _run(script, environment).split() == [f'{{"receipts":[{receipt}]}}', f"[{record}]"]
-    assert f"http://127.0.0.1:{port}/getUserFavorites" in printed
+    script = served.printed.replace("curl -sS", "echo; curl -sS")
+    assert _run(script, served.environment).split() == [f'{{"receipts":[{receipt}]}}', f"[{record}]"]
+    assert f"http://127.0.0.1:{served.port}/getUserFavorites" in served.printed
 
 
 @pytest.mark.parametrize(
@@ -80,23 +94,24 @@ def test_what_make_serve_prints_can_be_pasted(served: tuple[dict[str, str], str,
         ("docs/operate.md", []),
     ],
 )
-def test_its_commands_print_what_it_says(
-    served: tuple[dict[str, str], str, str], page: str, not_run: list[str]
-) -> None:
-    environment, port, _ = served
-    script, expected = [], []
-    blocks = [(reason, text) for reason, text in BLOCK.findall((ROOT / page).read_text())]
+def test_its_commands_print_what_it_says(served: Served, page: str, not_run: list[str], tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / page).read_text())
     assert [reason for reason, _ in blocks if reason] == not_run
+    kept = tmp_path / "variables"  # of one shell, for the one after the next `make serve`
+    kept.touch()
+    ran = 0
     for reason, text in blocks:
+        if reason == "serve" and ran:
+            served.start(text.removeprefix("$ ").strip())
         if reason:
             continue
-        for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
-            command, output = _split(part)
-            script.append(f"{command}; echo; echo ---")
-            expected.append(output)
-    assert expected
-    printed = _run("\n".join(script).replace(":8080", f":{port}"), environment)
-    assert [part.strip() for part in printed.split("\n---\n")[:-1]] == expected
+        parts = [_split(part) for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]]
+        script = "\n".join(f"{command}; echo; echo ---" for command, _ in parts).replace(":8080", f":{served.port}")
+        keep = f"declare -p | grep -E '^declare -- (TOKEN|BACKEND|CURSOR)=' >{kept} || true"
+        printed = _run(f"source {kept}\n{script}\n{keep}", served.environment)
+        assert [part.strip() for part in printed.split("\n---\n")[:-1]] == [output for _, output in parts]
+        ran += len(parts)
+    assert ran
 
 
 def _split(part: str) -> tuple[str, str]:

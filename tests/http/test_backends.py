@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from favsync.identity.issuers import read_issuers
 from tests.http.conftest import Client, Serve, token
@@ -344,3 +345,11 @@ async def test_a_user_who_is_blocked_blocks_no_other_of_the_same_batch(client: C
         assert not waiting.done()
     response = await waiting
     assert [one["outcome"] for one in (await response.json())["receipts"]] == ["applied"] * 3
+
+
+@pytest.mark.parametrize("user", ["M%F6ller", "%FF", "%ED%A0%80"])
+async def test_a_user_is_named_in_utf_8(client: Client, user: str) -> None:
+    """Or two of them would look like one."""
+    response = await client.get(URL(f"{NOTES}?user={user}", encoded=True), headers=backend())
+    assert response.status == 400
+    assert (await client.get(URL(f"{NOTES}?user=M%C3%B6ller", encoded=True), headers=backend())).status == 200

@@ -109,7 +109,8 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxItemsPerUser": 10000,
         "maxItemLength": 255,
         "maxFieldsBytes": 65536,
-        "maxPage": 10_000,
+        "maxLimit": 10_000,
+        "maxAnswerFieldsBytes": 8 * 1024**2,
         "maxClockSkewSeconds": 600,
         "maxTokenLength": 8192,
         "maxWaitingWritesPerUser": 100,
@@ -126,9 +127,9 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "answerTimeoutSeconds": 30,
         "maxBytesHeldForClients": 268435456,
     }
-    assert content["entities"] == {"favorites": "/sync/favorites"}
+    assert content["entities"] == {"favorites": {"path": "/sync/favorites", "scope": "user", "maxItems": 10000}}
     assert {"/getUserFavorites", "/postUserFavorites", "/sync"} <= set(content["links"].values())
-    for link in (*content["links"].values(), *content["entities"].values()):
+    for link in (*content["links"].values(), "/sync/favorites"):
         response = await client.get(link, headers=bearer())
         assert response.status in (200, 405), link
 

@@ -183,7 +183,7 @@ async def test_changes_since(database: Database) -> None:
 
 async def test_what_is_large_comes_in_parts(database: Database) -> None:
     """However many rows are asked for, an answer holds some 8 MiB of fields; and many small rows come all at once."""
-    large = fields.canonical({"text": "x" * 65_000})
+    large = fields.canonical({"text": "\U0001f600" * 16_250})
     for begin in range(0, 160, 40):
         offered = [
             Record(Key("ann", f"e{number % 2}", f"i{number:03d}"), Version(1, False, fields.digest(large)), large)
@@ -197,7 +197,7 @@ async def test_what_is_large_comes_in_parts(database: Database) -> None:
     seen, behind = [], ["", ""]
     while True:
         listing = await records.read(database, "ann", ["e0", "e1"], behind, 10_000)
-        assert sum(len(row.fields or "") for row in listing.rows) <= records.FIELDS_LENGTH_MAX
+        assert sum(len((row.fields or "").encode()) for row in listing.rows) <= records.FIELDS_BYTES_MAX
         seen += listing.rows
         last = seen[-1]
         behind = [last.item, ""] if last.entity == "e0" else ["\U0010ffff", last.item]
@@ -217,8 +217,8 @@ async def test_what_is_large_comes_in_parts(database: Database) -> None:
 
 async def test_an_answer_that_is_full_to_the_last_character_has_more_behind_it(database: Database) -> None:
     largest = fields.canonical({"text": "x" * (fields.BYTES_MAX - len('{"text":""}'))})
-    full = records.FIELDS_LENGTH_MAX // len(largest)
-    assert full * len(largest) == records.FIELDS_LENGTH_MAX
+    full = records.FIELDS_BYTES_MAX // len(largest)
+    assert full * len(largest) == records.FIELDS_BYTES_MAX
     version = Version(1, False, fields.digest(largest))
     offered = [Record(Key("ann", "e", f"i{number:04d}"), version, largest) for number in range(full)]
     for begin in range(0, full, 32):

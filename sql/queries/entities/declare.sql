@@ -1,3 +1,3 @@
--- An entity is declared, or declared anew with another scope.
+-- An entity is declared.
 INSERT INTO entities (name, scope) VALUES ($1, $2)
-ON CONFLICT (name) DO UPDATE SET scope = excluded.scope
+ON CONFLICT (name, scope) DO NOTHING

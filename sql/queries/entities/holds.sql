@@ -1,3 +1,5 @@
--- Are there records of an entity, whoever they belong to? Reads them all where there are none: asked only of an entity
--- that is gone from the declarations, or has changed its scope.
-SELECT EXISTS (SELECT FROM records WHERE substr(entity, strpos(entity, '/') + 1) = $1)
+-- Are there records of an entity, of users ($2 false) or of a set that a tenant shares (true)? Reads them all where there
+-- are none: asked only of what was declared once, and is not so now.
+SELECT EXISTS (
+  SELECT FROM records
+   WHERE substr(entity, strpos(entity, '/') + 1) = $1 AND (user_id = split_part(entity, '/', 1) || '//' || $1) = $2)

@@ -1,2 +1,2 @@
--- The entities that were ever declared on this database.
-SELECT name, scope FROM entities
+-- The entities that were ever declared on this database, and as whose: user or shared.
+SELECT name, scope FROM entities ORDER BY name, scope

@@ -10,30 +10,34 @@ from favsync.core.text import check_text
 
 DEPTH_MAX = 32
 BYTES_MAX = 65_536
+POINTER_LENGTH_MAX = 1024
 SAFE_INTEGER = 2**53 - 1
 EXPONENT_FROM = 1e21  # ECMAScript prints a number from here on with an exponent, below it as an integer
 
 
 class NotCanonical(ValueError):
-    """`pointer` (RFC 6901) leads to what has no canonical form, `detail` is a sentence without its subject."""
+    """`path` leads to what has no canonical form, by names and indexes; `detail` is a sentence without its subject."""
 
-    def __init__(self, pointer: str, detail: str) -> None:
-        self.pointer = pointer
+    def __init__(self, detail: str, path: tuple[str | int, ...] = ()) -> None:
         self.detail = detail
-        super().__init__(f"{pointer}: {detail}")
+        self.path = path
+        super().__init__(f"{pointer_to(*path)}: {detail}")
 
 
 def pointer_to(*names: str | int) -> str:
-    r"""The RFC 6901 pointer that leads through objects and arrays by these names and indexes.
+    """The RFC 6901 pointer that leads through objects and arrays by these names and indexes.
 
-    Of half a surrogate pair, which no answer can carry, U+FFFD is left.
+    It ends before a name that would make it longer than `POINTER_LENGTH_MAX`; half a surrogate pair is a question mark.
 
     >>> pointer_to(0, "fields", "a/b~c")
     '/0/fields/a~1b~0c'
-    >>> pointer_to("\ud800x")  # which no UTF-8 can hold
-    '/?x'
     """
-    pointer = "".join("/" + str(name).replace("~", "~0").replace("/", "~1") for name in names)
+    pointer = ""
+    for name in names:
+        step = str(name)[:POINTER_LENGTH_MAX].replace("~", "~0").replace("/", "~1")
+        if len(pointer) + len(step) >= POINTER_LENGTH_MAX:
+            break
+        pointer += "/" + step
     return pointer.encode(errors="replace").decode()
 
 
@@ -48,10 +52,10 @@ def canonical(fields: Mapping[str, object]) -> bytes:
     >>> canonical({"b": 1.0, "a": [True, None, "ü"]}).decode()
     '{"a":[true,null,"ü"],"b":1}'
     """
-    _check(fields, "", DEPTH_MAX)
+    _check(fields, DEPTH_MAX)
     written: bytes = rfc8785.dumps(dict(fields))  # type: ignore[arg-type]
     if len(written) > BYTES_MAX:
-        raise NotCanonical("", f"has more than {BYTES_MAX} bytes")
+        raise NotCanonical(f"has more than {BYTES_MAX} bytes")
     return written
 
 
@@ -69,36 +73,45 @@ def is_exact(number: float) -> bool:
     return isinstance(number, float) and math.isfinite(number) and magnitude >= EXPONENT_FROM
 
 
-def _check(value: object, pointer: str, depth_left: int) -> None:
+def _check(value: object, depth_left: int) -> None:
+    """Raises NotCanonical, which has no place yet: those that it passes on its way out give it theirs."""
     if depth_left < 0:
-        raise NotCanonical(pointer, f"is nested deeper than {DEPTH_MAX} levels")
+        raise NotCanonical(f"is nested deeper than {DEPTH_MAX} levels")
     match value:
         case None | bool():
             pass
         case str():
-            _check_text(value, pointer)
+            _check_text(value)
         case int() | float():
-            _check_number(value, pointer)
+            if not is_exact(value):
+                raise NotCanonical("is a number that JSON cannot carry exactly; send it as a string")
         case Mapping():
+            _check_names(value)
             for key, member in value.items():
-                if not isinstance(key, str):
-                    raise NotCanonical(pointer, "has a name that is not text")
-                _check_text(key, pointer)
-                _check(member, pointer + pointer_to(key), depth_left - 1)
+                _check_within(key, member, depth_left)
         case list() | tuple():
             for index, element in enumerate(value):
-                _check(element, f"{pointer}/{index}", depth_left - 1)
+                _check_within(index, element, depth_left)
         case _:
-            raise NotCanonical(pointer, "is not a JSON value")
+            raise NotCanonical("is not a JSON value")
 
 
-def _check_text(value: str, pointer: str) -> None:
+def _check_names(value: Mapping[object, object]) -> None:
+    for key in value:
+        if not isinstance(key, str):
+            raise NotCanonical("has a name that is not text")
+        _check_text(key)
+
+
+def _check_within(name: str | int, member: object, depth_left: int) -> None:
+    try:
+        _check(member, depth_left - 1)
+    except NotCanonical as error:
+        raise NotCanonical(error.detail, (name, *error.path)) from None
+
+
+def _check_text(value: str) -> None:
     try:
         check_text(value)
     except ValueError as error:
-        raise NotCanonical(pointer, str(error)) from None
-
-
-def _check_number(value: float, pointer: str) -> None:
-    if not is_exact(value):
-        raise NotCanonical(pointer, "is a number that JSON cannot carry exactly; send it as a string")
+        raise NotCanonical(str(error)) from None

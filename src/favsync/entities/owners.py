@@ -1,6 +1,7 @@
 """Whose records a request is about: the caller's, those of a user whom a backend names, or a whole tenant's."""
 
 from collections.abc import Set as AbstractSet
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 
@@ -39,6 +40,10 @@ def addressed(request: web.Request, caller: Identity, *, may_ignore: bool) -> st
         if may_ignore:
             return caller.owner
         raise InsufficientScope(SYNC_ANY)
+    try:
+        unquote_to_bytes(request.rel_url.raw_query_string).decode()
+    except UnicodeDecodeError:  # and two users could look like one
+        raise MalformedRequest("`user` is not percent-encoded UTF-8.") from None
     try:
         user = check_subject(user)
     except ValueError as error:

@@ -7,17 +7,19 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from favsync.catalog.entity import Entity
+from favsync.catalog.entity import Entity, Scope
 from favsync.core.cursor import Place
 from favsync.core.errors import CursorExpired, MalformedRequest
 from favsync.core.record import entity_key
 from favsync.entities import schemas
 from favsync.http import keys
+from favsync.http.doors import LIMIT_MAX
 from favsync.http.headers import none_match
-from favsync.http.respond import LIMIT_MAX, not_modified, private_json
+from favsync.http.respond import not_modified, private_json
 from favsync.store import records
 from favsync.store.database import Database
 
+WHOLE_MAX = 100_000
 _LIMIT = re.compile(r"[0-9]{1,5}")
 
 
@@ -45,10 +47,9 @@ class View:
         self._after = seal.read_cursor(query["after"], owner, self._keys) if "after" in query else None
         pages = "page" in query and request.method != "POST"
         self._place = seal.read_page(query["page"], owner, self._keys) if pages else None
-        whole = max(LIMIT_MAX, sum(entity.max_items or 0 for entity in shown.entities))
         if self._place is not None and self._after is not None:
             raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
-        self._limit = _limit(query.get("limit"), default=whole)
+        self._limit = _limit(query.get("limit"), default=_whole(shown.entities))
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
@@ -105,7 +106,7 @@ class View:
         """What marks the whole state at `seq`, or all that changed since the cursor."""
         representation = "all" if self._after is None else f"after {self._after}"
         if self._shown.several:
-            representation = f"several {representation}"
+            representation = f"{representation} as {','.join(self._names.values())}"
         return {
             "ETag": self._epoch.seal.etag(self.owner, self._keys, representation, seq),
             "Sync-Cursor": self._cursor(seq),
@@ -123,6 +124,12 @@ class View:
     def _next(self, **step: str) -> str:
         url = self._request.rel_url.with_path(self._shown.path, keep_query=True).update_query(step)
         return f'<{url}>; rel="next"'
+
+
+def _whole(entities: Sequence[Entity]) -> int:
+    """As many records as one answer holds where nobody says: a user's all, since the seed's clients know no pages."""
+    allowed = sum(entity.max_items or 0 for entity in entities if entity.scope is Scope.USER)
+    return min(max(LIMIT_MAX, allowed), WHOLE_MAX)
 
 
 def _limit(text: str | None, *, default: int) -> int:

@@ -18,6 +18,7 @@ from favsync.http import access, cors, keys, limits
 from favsync.http.auth import identify
 
 JSON = "application/json"
+LIMIT_MAX = 10_000  # what `limit` may ask for
 Schema = type[marshmallow.Schema] | marshmallow.Schema | Mapping[str, Any]
 
 

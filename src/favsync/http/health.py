@@ -9,10 +9,11 @@ from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
 from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.http.connections import HELD_BYTES_MAX, READER_S
-from favsync.http.doors import Answer, Door
+from favsync.http.doors import LIMIT_MAX, Answer, Door
 from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX
-from favsync.http.respond import LIMIT_MAX, json_response
+from favsync.http.respond import json_response
 from favsync.lanes import WAITING_MAX
+from favsync.store.records import FIELDS_BYTES_MAX
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -45,7 +46,8 @@ async def index(request: web.Request) -> web.Response:
                 "maxItemsPerUser": settings.max_items,
                 "maxItemLength": ITEM_LENGTH_MAX,
                 "maxFieldsBytes": fields.BYTES_MAX,
-                "maxPage": LIMIT_MAX,
+                "maxLimit": LIMIT_MAX,
+                "maxAnswerFieldsBytes": FIELDS_BYTES_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
                 "maxTokenLength": TOKEN_LENGTH_MAX,
                 "maxWaitingWritesPerUser": WAITING_MAX,
@@ -62,7 +64,10 @@ async def index(request: web.Request) -> web.Response:
                 "answerTimeoutSeconds": READER_S,
                 "maxBytesHeldForClients": HELD_BYTES_MAX,
             },
-            "entities": {entity.name: f"/sync/{entity.name}" for entity in settings.entities},
+            "entities": {
+                entity.name: {"path": f"/sync/{entity.name}", "scope": entity.scope, "maxItems": entity.max_items}
+                for entity in settings.all_entities
+            },
             "links": {
                 "openapi": "/openapi.json",
                 "docs": "/docs",

@@ -12,8 +12,8 @@ from favsync import __version__
 from favsync.core import errors
 from favsync.core.record import SUBJECT_LENGTH_MAX
 from favsync.http import cors, problems
-from favsync.http.doors import JSON, Answer, Door
-from favsync.http.respond import LIMIT_MAX, json_response
+from favsync.http.doors import JSON, LIMIT_MAX, Answer, Door
+from favsync.http.respond import json_response
 
 DOCUMENT = web.AppKey("openapi", dict[str, Any])
 

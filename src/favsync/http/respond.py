@@ -8,7 +8,6 @@ from aiohttp import web
 from favsync.http.headers import accepts_gzip
 
 GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
-LIMIT_MAX = 10_000  # records in one answer, where nobody asks for fewer
 
 # What one user may see, no cache may show to another, or keep unasked.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding, Prefer"}

@@ -167,7 +167,7 @@ class Database:
                 await migrate.migrate(connection, self._migrations)
             await self._check_schema(connection)
             if self._declared is not None:
-                await entities.check(connection, self._declared)
+                await entities.register(connection, self._declared)
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 

@@ -17,7 +17,7 @@ _CHANGES = sql.query("records/changes")
 _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
 
-FIELDS_LENGTH_MAX = 8 * 1024**2  # characters of fields, in one answer
+FIELDS_BYTES_MAX = 8 * 1024**2  # of fields, in one answer
 ROWS_AT_ONCE = 256  # that are read before it is known how large they are: 16 MiB, on each connection of the pool
 PART_ROWS_MIN = 16  # so that the last bytes of an answer do not cost a round trip a record
 
@@ -76,7 +76,7 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
 async def read(database: Database, user: str, entities: Sequence[str], behind: Sequence[str], limit: int) -> Listing:
     """A user's records of `entities`, tombstones included, by entity and item: `limit` of them at most.
 
-    Each entity from behind an item of `behind`; '' is before the first. Of more than `FIELDS_LENGTH_MAX`, a part.
+    Each entity from behind an item of `behind`; '' is before the first. Of more than `FIELDS_BYTES_MAX`, a part.
     """
     if len(entities) == 1:
         return await _read(database, _LIST, user, entities[0], behind[0], limit=limit)
@@ -107,21 +107,28 @@ async def _read_in_parts(database: Database, query: str, *args: object) -> list[
     Until one does not fit: an answer that is just full may have records behind it.
     """
     rows: list[asyncpg.Record] = []
-    left = FIELDS_LENGTH_MAX
+    left = FIELDS_BYTES_MAX
     async with database.connection() as connection, connection.transaction(readonly=True):
         cursor = await connection.cursor(query, *args)
         while left >= 0 and (part := await cursor.fetch(max(left // fields.BYTES_MAX, PART_ROWS_MIN))):
             rows += part
-            left -= sum(len(row["fields"] or "") for row in part)
+            left -= sum(_size(row["fields"]) for row in part)
     return rows
+
+
+def _size(written: str | None) -> int:
+    """Bytes in UTF-8."""
+    if written is None:
+        return 0
+    return len(written) if written.isascii() else len(written.encode())
 
 
 def _that_fit(rows: list[Row]) -> list[Row]:
     """As many as an answer may hold, and one at least."""
     held = 0
     for index, row in enumerate(rows):
-        held += len(row.fields or "")
-        if held > FIELDS_LENGTH_MAX and index:
+        held += _size(row.fields)
+        if held > FIELDS_BYTES_MAX and index:
             return rows[:index]
     return rows
 
