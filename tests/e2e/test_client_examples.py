@@ -283,7 +283,7 @@ def test_what_is_beyond_the_limit_is_told_and_may_be_tapped_again(
     phone.run(user, token(user), "tap", "one more", "ADD")
     phone.run(user, token(user), "tap", "i0", "DELETE")
     phone.run(user, token(user), "sync")
-    assert phone.listing(user)["refused"] == {"one more": "a user may have 20 items, and this would be one more"}
+    assert phone.listing(user)["refused"] == {"one more": "there may be 20 items, and this would be one more"}
     assert _shown(phone, user) == _server(service, user)
     assert _server(service, user)["i0"][1]
     phone.run(user, token(user), "tap", "one more", "ADD")
