@@ -83,8 +83,7 @@ def _check(value: object, depth_left: int) -> None:
         case str():
             _check_text(value)
         case int() | float():
-            if not is_exact(value):
-                raise NotCanonical("is a number that JSON cannot carry exactly; send it as a string")
+            _check_number(value)
         case Mapping():
             _check_names(value)
             for key, member in value.items():
@@ -94,6 +93,11 @@ def _check(value: object, depth_left: int) -> None:
                 _check_within(index, element, depth_left)
         case _:
             raise NotCanonical("is not a JSON value")
+
+
+def _check_number(value: float) -> None:
+    if not is_exact(value):
+        raise NotCanonical("is a number that JSON cannot carry exactly; send it as a string")
 
 
 def _check_names(value: Mapping[object, object]) -> None:
