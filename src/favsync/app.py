@@ -43,6 +43,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
     app[keys.ADDRESS_LIMITER] = RateLimiter(settings.rate_limit_address)
     app[keys.FAILURE_LIMITER] = RateLimiter(settings.rate_limit_failures)
     app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
+    app[keys.SPACES] = settings.spaces
     app[keys.AUTHENTICATOR] = Authenticator(settings.all_issuers)
     app[keys.CONNECTIONS] = Connections(settings.max_connections, _patience_s(settings))
     app[keys.DATABASE] = Database(

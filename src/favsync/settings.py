@@ -143,10 +143,11 @@ class Settings:
             for entity in self.entities
         )
 
-    def namespaces(self, tenant: str) -> frozenset[str]:
-        """Those in which a tenant has users."""
+    @property
+    def spaces(self) -> frozenset[tuple[str, str]]:
+        """Tenant and namespace of each issuer: where there are users."""
         sources = (*self.all_issuers, *((self.user_header,) if self.user_header else ()))
-        return frozenset(source.namespace for source in sources if source.tenant == tenant)
+        return frozenset((source.tenant, source.namespace) for source in sources)
 
 
 # What flags and variables can say; the rest are tables of the file.

@@ -1,7 +1,7 @@
 """The types whose values have an order: whole and other numbers, decimals, dates, dates with a time."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal as Exact
@@ -176,8 +176,7 @@ class Decimal(Ordered):
         return Exact(cast("str", value))
 
     def shape(self) -> JsonSchema:
-        bounds = [] if self.low is None else [ranges.number_from(self.low)]
-        bounds += [] if self.high is None else [ranges.number_to(self.high)]
+        bounds = _bounds(self, ranges.number_from, ranges.number_to)
         return {"type": "string"} | _patterns(_DECIMAL.published, bounds)
 
 
@@ -198,8 +197,7 @@ class Day(Ordered):
         return text
 
     def shape(self) -> JsonSchema:
-        bounds = [] if self.low is None else [ranges.day_from(self.low)]
-        bounds += [] if self.high is None else [ranges.day_to(self.high)]
+        bounds = _bounds(self, ranges.day_from, ranges.day_to)
         return {"type": "string", "format": "date"} | _patterns(ranges.DAY, bounds)
 
 
@@ -221,6 +219,11 @@ class Moment(Ordered):
         bounds = [] if self.low is None else ranges.moment_from(self.low)
         bounds += [] if self.high is None else ranges.moment_to(self.high)
         return {"type": "string", "maxLength": _MOMENT_LENGTH_MAX} | _patterns(ranges.MOMENT, bounds)
+
+
+def _bounds(kind: Ordered, first: Callable[[str], str], last: Callable[[str], str]) -> list[str]:
+    """The patterns of a range of texts, for each end that it has."""
+    return [pattern(end) for pattern, end in ((first, kind.low), (last, kind.high)) if end is not None]
 
 
 def _patterns(shape: str, extra: Sequence[str]) -> JsonSchema:

@@ -6,19 +6,19 @@ They say which texts of the right shape lie in the range; the shape itself is to
 import re
 from datetime import date, timedelta
 
-_MONTHS_AND_DAYS = (
+MONTHS_AND_DAYS = (
     "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)"
     "|02-(?:0[1-9]|1[0-9]|2[0-8]))"
 )
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _MULTIPLE_OF_4 = "(?:0[48]|[2468][048]|[13579][26])"
-_DAY = f"(?:{_YEAR}-{_MONTHS_AND_DAYS}|(?:[0-9]{{2}}{_MULTIPLE_OF_4}|{_MULTIPLE_OF_4}00)-02-29)"
-_HOUR = "(?:[01][0-9]|2[0-3])"
+_DAY = f"(?:{_YEAR}-{MONTHS_AND_DAYS}|(?:[0-9]{{2}}{_MULTIPLE_OF_4}|{_MULTIPLE_OF_4}00)-02-29)"
+HOUR = "(?:[01][0-9]|2[0-3])"
 
 # A day of the calendar, years 0001 to 9999.
 DAY = f"^{_DAY}$"
 # What `timestamp.instant` takes, of up to 64 characters.
-MOMENT = f"^{_DAY}[Tt ]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])?$"
+MOMENT = f"^{_DAY}[Tt ]{HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]+)?(?:[Zz]|[+-]{HOUR}:[0-5][0-9])?$"
 _ZONES = timedelta(days=2)  # so far apart two dates may be of which neither is the earlier
 
 

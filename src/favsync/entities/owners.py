@@ -25,7 +25,7 @@ def named(caller: Identity, user: str, namespace: str | None) -> str:
 
 def namespaces(request: web.Request, caller: Identity) -> AbstractSet[str]:
     """Those in which the caller's tenant has users."""
-    return request.app[keys.SETTINGS].namespaces(caller.tenant)
+    return {namespace for tenant, namespace in request.app[keys.SPACES] if tenant == caller.tenant}
 
 
 def addressed(request: web.Request, caller: Identity, *, may_ignore: bool) -> str:

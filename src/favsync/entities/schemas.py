@@ -9,10 +9,11 @@ from marshmallow import fields, validate
 
 from favsync.catalog.entity import Entity, Scope, Unknown
 from favsync.catalog.kinds import Object
+from favsync.catalog.ranges import HOUR, MONTHS_AND_DAYS
+from favsync.catalog.types import checked_text
 from favsync.core import timestamp
 from favsync.core.merge import Outcome
 from favsync.core.record import ITEM_LENGTH_MAX, SUBJECT_LENGTH_MAX, Action
-from favsync.core.text import check_text
 from favsync.store.records import Row
 from favsync.sync import Receipt
 
@@ -20,21 +21,10 @@ _COMMON: dict[str, Any] = {"required": "is missing", "null": "is null"}
 _NOT_TEXT = _COMMON | {"invalid": "is not text"}
 
 
-def _storable(value: str) -> None:
-    try:
-        check_text(value)
-    except ValueError as error:
-        raise marshmallow.ValidationError(str(error)) from None
-
-
 _LEAP_DAY = "(?:19(?:7[26]|8[048]|9[26])|20(?:0[048]|[2468][048]|[13579][26]))-02-29"
-_DAY = (
-    f"(?:{_LEAP_DAY}|(?:19[7-9][0-9]|20[0-9]{{2}}|2100)-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
-    "|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8])))"
-)
-_HOUR = "(?:[01][0-9]|2[0-3])"
+_DAY = f"(?:{_LEAP_DAY}|(?:19[7-9][0-9]|20[0-9]{{2}}|2100)-{MONTHS_AND_DAYS})"
 # What timestamp.parse takes, but for the edges of the range, which a zone may shift.
-DATE_PATTERN = f"^{_DAY}[Tt ]{_HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]{{1,38}})?(?:[Zz]|[+-]{_HOUR}:[0-5][0-9])?$"
+DATE_PATTERN = f"^{_DAY}[Tt ]{HOUR}:[0-5][0-9]:(?:[0-5][0-9]|60)(?:\\.[0-9]{{1,38}})?(?:[Zz]|[+-]{HOUR}:[0-5][0-9])?$"
 
 
 ITEM_EXAMPLE = "session_21982"
@@ -56,7 +46,7 @@ class ActionDate(fields.Field[int]):
 def _name(length_max: int, description: str, **options: Any) -> fields.String:  # noqa: ANN401 -- as marshmallow's own
     return fields.String(
         metadata={"description": description, "pattern": "^[^\\x00]*$", **options.pop("metadata", {})},
-        validate=[validate.Length(1, length_max, error="must have {min} to {max} characters"), _storable],
+        validate=[validate.Length(1, length_max, error="must have {min} to {max} characters"), checked_text],
         error_messages=_NOT_TEXT,
         **options,
     )

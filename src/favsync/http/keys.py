@@ -20,5 +20,6 @@ SYNC = web.AppKey("sync", Sync)
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)
 FAILURE_LIMITER = web.AppKey("failure_limiter", RateLimiter)
+SPACES = web.AppKey("spaces", frozenset[tuple[str, str]])  # tenant and namespace of all users that there may be
 USER_LIMITER = web.AppKey("user_limiter", RateLimiter)
 NOW_US: web.AppKey[Callable[[], int]] = web.AppKey("now_us")
