@@ -12,11 +12,15 @@ from aiohttp import web
 
 from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
+from favsync.feed import doors as feeds
 from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
 from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
+from favsync.http.streams import Streams
+from favsync.hub import Hub
 from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
+from favsync.sequencer import Sequencer
 from favsync.settings import Settings
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
@@ -50,16 +54,21 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
         pool_size=settings.database_pool,
         migrate_first=settings.migrate,
         declared={entity.stored: entity.scope for entity in settings.entities},
+        synchronous_failover=settings.synchronous_failover,
     )
+    app[keys.HUB] = Hub()
+    app[keys.STREAMS] = Streams(settings.streams_allowed)
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],
         app[keys.METRICS],
+        app[keys.HUB],
         now_us=now_us,
         max_clock_skew_s=settings.max_clock_skew,
         max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
     app.on_response_prepare.extend([access.stamp, cors.stamp])
-    app.cleanup_ctx.extend([_storage, _authenticator, monitor.running])
+    app.cleanup_ctx.extend([_storage, _authenticator, _sequencer, monitor.running])
+    app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
     app[openapi.DOCUMENT] = openapi.document(ways_in)
     register(app, ways_in)
@@ -69,7 +78,8 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
 def doors(settings: Settings) -> list[Door]:
     """Every way in."""
     records = entities.doors(settings.all_entities, max_batch=settings.max_batch)
-    found = [*records, *health.doors(), *openapi.doors(), *pages.doors()]
+    changes = feeds.doors(settings.all_entities)
+    found = [*records, *changes, *health.doors(), *openapi.doors(), *pages.doors()]
     return found if settings.metrics_port else [*found, *monitor.doors()]
 
 
@@ -94,6 +104,19 @@ def _log_key(settings: Settings) -> bytes:
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:
     async with app[keys.AUTHENTICATOR].running():
         yield
+
+
+async def _sequencer(app: web.Application) -> AsyncIterator[None]:
+    sequencer = Sequencer(app[keys.DATABASE], app[keys.HUB], app[keys.METRICS], listen=app[keys.SETTINGS].listen)
+    running = asyncio.create_task(sequencer.run())
+    yield
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def _end_streams(app: web.Application) -> None:
+    """So that nobody who waits for news keeps the service from ending."""
+    app[keys.STREAMS].close()
 
 
 def _patience_s(settings: Settings) -> dict[Wait, float]:

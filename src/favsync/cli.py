@@ -1,21 +1,20 @@
-"""The command line: `favsync serve | migrate | backup | restore | psql | token | config | entities | openapi`."""
+"""The command line: `favsync serve | migrate | backup | restore | psql | token | config | entities | feed | …`."""
 
 import asyncio
-import inspect
-import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn
 
 import orjson
 import structlog
 import typer
 
-from favsync import __version__, logs, settings
+from favsync import __version__, cli_feed, settings
 from favsync.app import doors
 from favsync.catalog.listing import listing
+from favsync.cli_common import Config, embedded_data_dir, load, takes_settings, until_stopped
 from favsync.core.errors import OperatorError, SettingsError
 from favsync.http import openapi
 from favsync.http.auth import issue
@@ -34,12 +33,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_feed.feed, name="feed")
+app.add_typer(cli_feed.epoch, name="epoch")
 _log = structlog.get_logger(__name__)
 
 MIGRATE_PATIENCE_S = 60.0
 TTL_MAX_S = 3650 * 86400
-_T = TypeVar("_T")
-_Config = Annotated[Path | None, typer.Option(envvar="FAVSYNC_CONFIG", help="A favsync.toml to read.")]
 
 
 def main() -> NoReturn:
@@ -51,24 +50,11 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command a flag for each setting; it receives them, not given ones as None, as its keywords."""
-    signature = inspect.signature(command)
-    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
-    for name, field in settings.FIELDS.items():
-        option = typer.Option(help=field.metadata["help"], show_default=False)
-        annotation = Annotated[bool | None, option] if field.type is bool else Annotated[str | None, option]
-        own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
-    command.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in own}
-    return command
-
-
 @app.command()
-@_takes_settings
-def serve(*, config: _Config = None, **flags: object) -> None:
+@takes_settings
+def serve(*, config: Config = None, **flags: object) -> None:
     """Run the service until Ctrl-C or SIGTERM; without a database URL, with a PostgreSQL of its own."""
-    effective = _load(flags, config)
+    effective = load(flags, config)
     if effective.embedded:
         binaries.find()  # or say what is missing, before anything is made
     effective = settings.with_jwt_secret(effective)
@@ -77,36 +63,36 @@ def serve(*, config: _Config = None, **flags: object) -> None:
 
 
 @app.command()
-@_takes_settings
-def migrate(*, config: _Config = None, **flags: object) -> None:
+@takes_settings
+def migrate(*, config: Config = None, **flags: object) -> None:
     """Bring the database's schema up to this release; waits a minute for a database that is away."""
-    asyncio.run(_migrate(_load(flags, config)))
+    asyncio.run(_migrate(load(flags, config)))
 
 
 @app.command()
-@_takes_settings
+@takes_settings
 def backup(
     file: Annotated[Path, typer.Argument(help="Where to; a file that is there is replaced when all is done.")],
     *,
-    config: _Config = None,
+    config: Config = None,
     **flags: object,
 ) -> None:
     """Save the embedded database to a file, whether the service runs or not; nothing is interrupted."""
-    saved = _until_stopped(backups.save(_embedded_data_dir(flags, config, "pg_dump --format=custom"), file))
+    saved = until_stopped(backups.save(embedded_data_dir(flags, config, "pg_dump --format=custom"), file))
     typer.echo(f"saved in {file}: {saved.records} records, {saved.bytes} bytes")
 
 
 @app.command()
-@_takes_settings
+@takes_settings
 def restore(
     file: Annotated[Path, typer.Argument(help="A backup that you trust: it can run commands here.")],
     *,
-    config: _Config = None,
+    config: Config = None,
     **flags: object,
 ) -> None:
     """Make the embedded database from a backup, where there is none yet, or one without records."""
-    data_dir = _embedded_data_dir(flags, config, "pg_restore, then `DELETE FROM epoch`,")
-    restored = _until_stopped(backups.restore(data_dir, file))
+    data_dir = embedded_data_dir(flags, config, "pg_restore, then `favsync epoch new`,")
+    restored = until_stopped(backups.restore(data_dir, file))
     instead = ", in place of a database without records" if restored.replaced else ""
     typer.echo(f"restored in {data_dir}{instead}: {restored.records} records")
     typer.echo(
@@ -119,26 +105,26 @@ def restore(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     options_metavar="[OPTIONS OF FAVSYNC] [--]",
 )
-@_takes_settings
+@takes_settings
 def psql(
     args: Annotated[list[str] | None, typer.Argument(help="Arguments of psql.")] = None,
     *,
-    config: _Config = None,
+    config: Config = None,
     **flags: object,
 ) -> None:
     """Run psql on the embedded database, that of the running service or else one started for it."""
-    data_dir = _embedded_data_dir(flags, config, "psql")
-    raise typer.Exit(_until_stopped(clients.psql(data_dir, args or ())))
+    data_dir = embedded_data_dir(flags, config, "psql")
+    raise typer.Exit(until_stopped(clients.psql(data_dir, args or ())))
 
 
 @app.command()
-@_takes_settings
+@takes_settings
 def token(
     subject: Annotated[str, typer.Argument(help="The user that the token speaks for: its `sub`.")],
     *,
     scope: Annotated[list[str] | None, typer.Option(help="A scope it grants; may be given more than once.")] = None,
     ttl: Annotated[str, typer.Option(help="How long it is valid: 90s, 10m, 1h, 2d.")] = "1h",
-    config: _Config = None,
+    config: Config = None,
     **flags: object,
 ) -> None:
     """Print a bearer token that this deployment accepts."""
@@ -152,7 +138,7 @@ def token(
         check_subject(subject)
     except ValueError as error:
         raise SettingsError(f"the subject {error}") from None
-    secret = settings.with_jwt_secret(_load(flags, config)).jwt_secret
+    secret = settings.with_jwt_secret(load(flags, config)).jwt_secret
     if secret is None:
         raise SettingsError(
             "tokens of this deployment are issued elsewhere: only with a jwt_secret can one be made here"
@@ -161,16 +147,16 @@ def token(
 
 
 @app.command("openapi")
-@_takes_settings
-def show_openapi(*, config: _Config = None, **flags: object) -> None:
+@takes_settings
+def show_openapi(*, config: Config = None, **flags: object) -> None:
     """Print the OpenAPI 3.1 document of a service with these settings."""
-    document = openapi.document(doors(_load(flags, config)))
+    document = openapi.document(doors(load(flags, config)))
     typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
 
 
 @app.command("config")
-@_takes_settings
-def show_config(*, config: _Config = None, **flags: object) -> None:
+@takes_settings
+def show_config(*, config: Config = None, **flags: object) -> None:
     """Print the effective settings, secrets masked, and where each that is not a default was said."""
     effective, origins, warnings = settings.load(flags, config)
     for name, value in settings.shown(effective).items():
@@ -180,7 +166,7 @@ def show_config(*, config: _Config = None, **flags: object) -> None:
 
 
 @app.command("entities")
-def show_entities(*, config: _Config = None) -> None:
+def show_entities(*, config: Config = None) -> None:
     """List the entities with their fields; or every fault in how favsync.toml declares them, and exit with 1."""
     entities, faults = declared(config)
     if faults:
@@ -200,39 +186,6 @@ def options(
     *, version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version)] = False
 ) -> None:
     """Two-way synchronisation of favourites and other per-user records."""
-
-
-def _load(flags: dict[str, object], config: Path | None) -> Settings:
-    """The settings, with the logs set up by them."""
-    effective, _origins, warnings = settings.load(flags, config)
-    logs.configure(style=effective.log_format, level=effective.log_level)
-    for warning in warnings:
-        _log.warning("a variable that means nothing", detail=warning)
-    return effective
-
-
-def _embedded_data_dir(flags: dict[str, object], config: Path | None, tool: str) -> Path:
-    """Where the embedded database is; SettingsError, naming the tool, where the database is another."""
-    effective = _load(flags, config)
-    if not effective.embedded:
-        raise SettingsError(f"database_url is set, and this is for the embedded PostgreSQL: use {tool} on your own")
-    return effective.data_dir
-
-
-def _until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
-    """What `work` gives. A signal to stop cancels it, once: what it began it puts in order. Then OperatorError."""
-
-    async def run() -> _T:
-        task = asyncio.ensure_future(work)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup
-                asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
-        try:
-            return await task
-        except asyncio.CancelledError:
-            raise OperatorError("stopped before it was done") from None
-
-    return asyncio.run(run())
 
 
 async def _migrate(effective: Settings) -> None:

@@ -60,6 +60,14 @@ class Metrics:
             "Age of the oldest change that no feed has placed yet; 0: none, NaN: the database does not say",
             registry=self._registry,
         )
+        self._placed = Counter(
+            "favsync_feed_placed", "Changes that this process gave a place in a feed", registry=self._registry
+        )
+        self._streams = Gauge("favsync_streams", "Event streams, and reads that wait for news", registry=self._registry)
+        self._streams_max = Gauge("favsync_streams_max", "How many there may be, at most", registry=self._registry)
+        self._streams_ended = Counter(
+            "favsync_streams_ended", "Of these, how many were ended, by reason", ["reason"], registry=self._registry
+        )
 
     def request(self, method: str, route: str | None, status: int, duration_s: float) -> None:
         """`route`: None where none fits; neither that nor a method nobody knows makes a series of its own."""
@@ -83,6 +91,16 @@ class Metrics:
 
     def pending_age(self, age_s: float) -> None:
         self._pending_age.set(age_s)
+
+    def placed(self, count: int) -> None:
+        self._placed.inc(count)
+
+    def streams(self, *, now: int, most: int) -> None:
+        self._streams.set(now)
+        self._streams_max.set(most)
+
+    def stream_ended(self, reason: str) -> None:
+        self._streams_ended.labels(reason).inc()
 
     def render(self) -> bytes:
         """The text form that Prometheus reads, of `CONTENT_TYPE`."""

@@ -55,6 +55,16 @@ class Settings:
         secret=True,
     )
     database_pool: int = _setting(fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL, at most", 10)
+    listen: bool = _setting(
+        fields.Boolean(),
+        "Hear of changes by LISTEN; `false` behind a pooler in transaction mode: then it looks ten times a second",
+        default=True,
+    )
+    synchronous_failover: bool = _setting(
+        fields.Boolean(),
+        "A promoted standby has all that was acknowledged (`synchronous_standby_names`): cursors go on",
+        default=False,
+    )
     migrate: bool = _setting(fields.Boolean(), "Apply pending migrations at the start", default=True)
     jwt_secret: str | None = _setting(
         fields.String(validate=is_secret),
@@ -103,6 +113,11 @@ class Settings:
         "Connections at a time, at most; fewer where the file limit (`ulimit -Hn`) does not allow them",
         10_000,
     )
+    max_streams: int = _setting(
+        fields.Integer(validate=bounds(1, 1_000_000)),
+        "Event streams and reads that wait, at a time, at most, and at most half of the connections",
+        5000,
+    )
     head_timeout: float = _setting(
         Duration(validate=bounds(0.1, 3600)), "How long a client may take to send the head of a request", 10.0
     )
@@ -126,6 +141,11 @@ class Settings:
     @property
     def embedded(self) -> bool:
         return self.database_url is None
+
+    @property
+    def streams_allowed(self) -> int:
+        """How many there may be, so that others still find a place."""
+        return min(self.max_streams, max(1, self.max_connections // 2))
 
     @property
     def all_issuers(self) -> tuple[Issuer, ...]:

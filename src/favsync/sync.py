@@ -1,5 +1,6 @@
 """The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from dataclasses import dataclass
 import stamina
 
 from favsync.core import timestamp
-from favsync.core.errors import LockTimeout
+from favsync.core.errors import LockTimeout, Unavailable
 from favsync.core.merge import Outcome, merge
 from favsync.core.record import Key, Record, Version, entity_name
+from favsync.hub import Hub, Topic
 from favsync.lanes import Lanes
 from favsync.metrics import Metrics
 from favsync.store import records as store
@@ -37,10 +39,11 @@ class Sync:
     `max_items`: how many a user may have, by stored entity; None: any number. KeyError for an entity that is not there.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- whatever a write has to do with
         self,
         database: Database,
         metrics: Metrics,
+        hub: Hub,
         *,
         now_us: Callable[[], int],
         max_clock_skew_s: float,
@@ -48,6 +51,7 @@ class Sync:
     ) -> None:
         self._database = database
         self._metrics = metrics
+        self._hub = hub
         self._now_us = now_us
         self._max_clock_skew_us = int(max_clock_skew_s * timestamp.US_PER_S)
         self._max_items = max_items
@@ -98,8 +102,25 @@ class Sync:
             ):
                 async with queue.turn(wait_s=give_up - time.monotonic()):
                     with attempt:
-                        return await store.push(self._database, records, limits)
+                        return await self._store(records, limits)
         raise AssertionError  # the last attempt returned or raised
+
+    async def _store(self, records: list[Record], limits: list[int | None]) -> list[store.Seen]:
+        try:
+            seen = await store.push(self._database, records, limits)
+        except LockTimeout:
+            raise
+        except (Unavailable, asyncio.CancelledError):
+            self._hub.wrote([])  # perhaps
+            raise
+        changed = {
+            Topic(record.key.entity, record.key.user)
+            for record, known in zip(records, seen, strict=True)
+            if not known.refused and (known.version is None or record.version > known.version)
+        }
+        if changed:
+            self._hub.wrote(changed)
+        return seen
 
     def _limit(self, record: Record) -> int | None:
         return self._max_items[entity_name(record.key.entity)]

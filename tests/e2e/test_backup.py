@@ -479,7 +479,7 @@ def test_psql_is_psql_whether_a_service_runs_or_not(data_dir: Path, monkeypatch:
 def test_with_a_database_of_ones_own_its_tools_are_named(dsn: str, dump: Path) -> None:
     for words, tool in (
         (["backup", "x"], "pg_dump"),
-        (["restore", str(dump)], "DELETE FROM epoch"),
+        (["restore", str(dump)], "favsync epoch new"),
         (["psql"], "psql"),
     ):
         said = _fails(*words, database_url=dsn)

@@ -191,7 +191,7 @@ async def test_etag(client: Client) -> None:
     response = await client.get(GET, headers=bearer("ann"))
     etag, cursor = response.headers["ETag"], response.headers["Sync-Cursor"]
     assert response.headers["Cache-Control"] == "private, no-cache"
-    assert response.headers["Vary"] == "Authorization, Accept-Encoding, Prefer"
+    assert response.headers["Vary"] == "Authorization, Accept, Accept-Encoding, Prefer"
 
     async def status(user: str, tag: str, **params: str) -> int:
         answer = await client.get(GET, params=params, headers=bearer(user, **{"If-None-Match": tag}))

@@ -125,8 +125,8 @@ async def test_it_warns_where_a_crash_would_lose_what_was_acknowledged(
     dsn: str, connection: asyncpg.Connection, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "fsync":  # cannot be set for one database; the answer to the question is what counts
-        lax = module._IDENTITY.replace("current_setting('fsync')", "'off'")
-        monkeypatch.setattr(module, "_IDENTITY", lax)
+        lax = module.IDENTITY.replace("current_setting('fsync')", "'off'")
+        monkeypatch.setattr(module, "IDENTITY", lax)
     else:
         current = await connection.fetchval("SELECT current_database()")
         await connection.execute(f"ALTER DATABASE {current} SET {name} = off")

@@ -53,9 +53,9 @@ async def test_reads_use_their_index(filled: asyncpg.Connection, name: str, mode
 @pytest.mark.parametrize("size", [1, 32, 1000])
 async def test_a_push_reads_no_table_from_end_to_end(filled: asyncpg.Connection, dsn: str, size: int) -> None:
     """The function's own statements cannot be explained from outside; what they read is counted instead."""
-    before = await _scans(filled)
     database = Database(pool_size=1)
-    await database.open({"dsn": dsn})
+    await database.open({"dsn": dsn})  # which compares the feeds with the records, all of them
+    before = await _scans(filled)
     for turn in range(8):  # beyond the five after which PostgreSQL may change to another kind of plan
         offered = [
             Record(Key(f"ann{number + 1}", "e", f"item{number % 205}"), Version(turn, False)) for number in range(size)

@@ -14,7 +14,7 @@ from favsync.core import fields
 from favsync.core.errors import LockTimeout
 from favsync.core.merge import merge
 from favsync.core.record import Key, Record, Version
-from favsync.store import records
+from favsync.store import bounded, records
 from favsync.store.database import Database
 from tests.core.strategies import versions
 
@@ -197,7 +197,7 @@ async def test_what_is_large_comes_in_parts(database: Database) -> None:
     seen, behind = [], ["", ""]
     while True:
         listing = await records.read(database, "ann", ["e0", "e1"], behind, 10_000)
-        assert sum(len((row.fields or "").encode()) for row in listing.rows) <= records.FIELDS_BYTES_MAX
+        assert sum(len((row.fields or "").encode()) for row in listing.rows) <= bounded.FIELDS_BYTES_MAX
         seen += listing.rows
         last = seen[-1]
         behind = [last.item, ""] if last.entity == "e0" else ["\U0010ffff", last.item]
@@ -217,8 +217,8 @@ async def test_what_is_large_comes_in_parts(database: Database) -> None:
 
 async def test_an_answer_that_is_full_to_the_last_character_has_more_behind_it(database: Database) -> None:
     largest = fields.canonical({"text": "x" * (fields.BYTES_MAX - len('{"text":""}'))})
-    full = records.FIELDS_BYTES_MAX // len(largest)
-    assert full * len(largest) == records.FIELDS_BYTES_MAX
+    full = bounded.FIELDS_BYTES_MAX // len(largest)
+    assert full * len(largest) == bounded.FIELDS_BYTES_MAX
     version = Version(1, False, fields.digest(largest))
     offered = [Record(Key("ann", "e", f"i{number:04d}"), version, largest) for number in range(full)]
     for begin in range(0, full, 32):

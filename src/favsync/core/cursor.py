@@ -1,8 +1,8 @@
 """Cursors, pages and ETags: opaque to clients, and worthless to anyone but whom they were made for.
 
-Each is the sequence number and a MAC over all that it holds for: epoch (the MAC's key belongs to the epoch), user,
-entities, purpose. HTTP caches key by URL alone, and a bare number would give Bob, who signs in on Ann's phone at the
-same number, a 304 and Ann's list.
+Each is a sequence number, or a position, and a MAC over all that it holds for: epoch (the MAC's key belongs to the
+epoch), user, entities, purpose. HTTP caches key by URL alone, and a bare number would give Bob, who signs in on Ann's
+phone at the same number, a 304 and Ann's list.
 """
 
 import base64
@@ -24,6 +24,8 @@ _TEXT = re.compile(r"[A-Za-z0-9_-]{34}")  # base64url of the head and the MAC, 2
 _PADDING = "=="
 _INDEX = struct.Struct(">H")
 _PAGE = re.compile(r"[A-Za-z0-9_-]{38,1396}")  # with an index and an item of 1 to 1020 bytes between them
+_BASE = struct.Struct(">Q")
+_FEED = re.compile(r"[A-Za-z0-9_-]{44}")  # with a base between them, 33 bytes
 
 
 class Place(NamedTuple):
@@ -36,6 +38,26 @@ class Place(NamedTuple):
     seq: int
     entity: int
     item: str
+
+
+class FeedPlace(NamedTuple):
+    """How much of a feed a reader has: all up to `position`.
+
+    `base`: where the feed ended when the reader began with nothing; 0 where that is no more than `position`. A deletion
+    that was placed at or below it was of an item which that reader has never seen otherwise, and so does not miss.
+    """
+
+    position: int
+    base: int
+
+    @classmethod
+    def of(cls, position: int, base: int) -> "FeedPlace":
+        """The place; all readers who are at one position, and beyond their base, are at the same."""
+        return cls(position, base if base > position else 0)
+
+    def misses(self, horizon: int) -> bool:
+        """Whether tombstones were purged, up to `horizon`, that this reader needs."""
+        return max(self) < horizon
 
 
 class Seal:
@@ -81,6 +103,20 @@ class Seal:
         except ValueError:  # neither base64 nor UTF-8, though of its letters
             raise CursorExpired from None
         if place.seq > SEQ_MAX or not hmac.compare_digest(text.encode(), self.page(user, entities, place).encode()):
+            raise CursorExpired
+        return place
+
+    def feed_cursor(self, entity: str, place: FeedPlace) -> str:
+        """The cursor of a reader who is at `place` in the feed of a stored entity."""
+        return self._seal("feed", (entity,), place.position, _BASE.pack(place.base))
+
+    def read_feed_cursor(self, text: str, entity: str) -> FeedPlace:
+        """The place that `feed_cursor` was given for the same entity; raises as `read_cursor` does."""
+        if not _FEED.fullmatch(text):
+            raise MalformedRequest("`after` is not a cursor of a feed: pass `cursor` as it came.")
+        raw = base64.urlsafe_b64decode(text)
+        place = FeedPlace(_HEAD.unpack_from(raw)[1], _BASE.unpack_from(raw, _HEAD.size)[0])
+        if max(place) > SEQ_MAX or not hmac.compare_digest(text.encode(), self.feed_cursor(entity, place).encode()):
             raise CursorExpired
         return place
 

@@ -19,7 +19,8 @@
         ├── MigrationError
         ├── EmbeddedError           the PostgreSQL that the service runs itself
         │   └── DataDirInUse        another process has its data directory
-        └── BackupError             a backup that cannot be made, or cannot be put back
+        ├── BackupError             a backup that cannot be made, or cannot be put back
+        └── DatabaseError           a database that a command cannot do its work in
 
 The docstring of a class is its default message.
 """
@@ -139,3 +140,7 @@ class DataDirInUse(EmbeddedError):
 
 class BackupError(OperatorError):
     """The backup cannot be made, or cannot be put back."""
+
+
+class DatabaseError(OperatorError):
+    """The database cannot be worked on."""

@@ -58,6 +58,20 @@ def owner_key(subject: str, *, tenant: str = DEFAULT_TENANT, namespace: str = DE
     return f"{tenant}/{namespace}/{subject}"
 
 
+class Owner(NamedTuple):
+    """Whose a `user_id` is. `namespace` and `subject`: None for a set that the whole tenant shares."""
+
+    tenant: str
+    namespace: str | None
+    subject: str | None
+
+
+def owner_of(key: str) -> Owner:
+    """The parts of an `owner_key`, or of a `shared_owner`."""
+    tenant, namespace, subject = key.split("/", 2)
+    return Owner(tenant, namespace, subject) if namespace else Owner(tenant, None, None)
+
+
 def shared_owner(entity: str, *, tenant: str = DEFAULT_TENANT) -> str:
     """The `user_id` of a set that a whole tenant shares. No token yields it: a namespace is never empty."""
     return f"{tenant}//{entity}"

@@ -11,7 +11,7 @@ from favsync.entities.forms import Form
 from favsync.entities.routes import Resource
 from favsync.entities.schemas import ReceiptSchema, RecordSchema, example
 from favsync.entities.view import Shown
-from favsync.http.doors import Answer, Door
+from favsync.http.doors import EVENTS, Answer, Door
 from favsync.identity.issuers import SYNC_ANY
 
 _LIST: dict[str, Any] = {"type": "array", "items": RecordSchema}
@@ -21,6 +21,7 @@ _STATE = ("ETag", "Sync-Cursor", "Link", *_PRIVATE)
 _ENTITIES_SHOWN = 2  # in the example of a body that holds several
 _NAMING = ("user", "namespace")
 _READ = "Deleted ones included, ordered by item. With `after`, what changed since. Where there is a Link, follow it."
+_LIVE = f" With `Accept: {EVENTS}`, as events, by when they changed, and then each that changes."
 _WRITE = (
     "One receipt a record, in order; or, with `Prefer: return=representation`, the merged list, of which `after` gives "
     "what changed since."
@@ -54,7 +55,7 @@ def _of_one(entity: Entity, form: Form, max_batch: int) -> Iterator[_Pair]:
     shared = entity.scope is Scope.SHARED
     path = f"/sync/{entity.name}"
     pair = _Pair(
-        resource=Resource(shown=Shown([entity], path), forms={entity.name: form}),
+        resource=Resource(shown=Shown([entity], path, live=True), forms={entity.name: form}),
         get=path, post=path, body=_batch(form, max_batch), example=_records_of(entity),
         tag=entity.name, about=entity.description, naming=() if shared else _NAMING,
         write_scope=SYNC_ANY if shared else None,
@@ -62,7 +63,7 @@ def _of_one(entity: Entity, form: Form, max_batch: int) -> Iterator[_Pair]:
     yield pair
     for name in entity.names[1:]:
         path = f"/sync/{name}"
-        resource = Resource(shown=Shown([entity], path), forms={name: form})
+        resource = Resource(shown=Shown([entity], path, live=True), forms={name: form})
         yield replace(pair, resource=resource, get=path, post=path, deprecated=True)
     if entity.legacy:
         plain = Form(entity, named=False)
@@ -89,12 +90,13 @@ def _of_all(entities: Sequence[Entity], forms: Mapping[str, Form], max_batch: in
 
 
 def _reading(pair: _Pair) -> Door:
+    live = pair.resource.shown.live
     return Door(
         method="GET", path=pair.get, handler=pair.resource.get, tag=pair.tag, deprecated=pair.deprecated,
-        summary=pair.about or f"Gives {pair.tag}", description=_READ,
-        parameters=["after", "page", "limit", *pair.naming, "If-None-Match"],
+        summary=pair.about or f"Gives {pair.tag}", description=_READ + (_LIVE if live else ""),
+        parameters=["after", "page", "limit", *pair.naming, "If-None-Match", *(["Last-Event-ID"] if live else [])],
         answers={
-            200: Answer(description="The records", schema=_records(pair.resource), headers=_STATE),
+            200: Answer(description="The records", schema=_records(pair.resource), headers=_STATE, events=live),
             304: Answer(description="Nothing changed", headers=["ETag", "Sync-Cursor", *_PRIVATE]),
         },
         errors=[MalformedRequest, CursorExpired, *_refusals(pair)],

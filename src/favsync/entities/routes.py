@@ -20,6 +20,7 @@ from favsync.http import keys
 from favsync.http.body import read_json
 from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, private_json
+from favsync.http.streams import wants_events
 from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
 
@@ -45,9 +46,12 @@ class Resource:
     forms: Mapping[str, Form]
     plain: Mapping[str, Form] | None = None
 
-    async def get(self, request: web.Request, caller: Identity) -> web.Response:
-        """Records, tombstones included, ordered by item; with `after`, what changed since."""
-        return await self._view(request, caller).unless_known()
+    async def get(self, request: web.Request, caller: Identity) -> web.StreamResponse:
+        """Records, tombstones included, ordered by item; with `after`, what changed since; or, on demand, events."""
+        view = self._view(request, caller)
+        if self.shown.live and wants_events(request):
+            return await view.follow(caller)
+        return await view.unless_known()
 
     async def post(self, request: web.Request, caller: Identity) -> web.Response:
         """Takes records, and answers for each; with Prefer, nothing (204) or what then stands.

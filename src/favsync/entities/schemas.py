@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import marshmallow
-import orjson
 from marshmallow import fields, validate
 
 from favsync.catalog.entity import Entity, Scope, Unknown
@@ -14,6 +13,7 @@ from favsync.catalog.types import checked_text
 from favsync.core import timestamp
 from favsync.core.merge import Outcome
 from favsync.core.record import ITEM_LENGTH_MAX, SUBJECT_LENGTH_MAX, Action
+from favsync.http.wire import dump_version
 from favsync.store.records import Row
 from favsync.sync import Receipt
 
@@ -172,14 +172,7 @@ class ReceiptSchema(marshmallow.Schema):
 
 
 def dump_record(row: Row) -> dict[str, Any]:
-    dumped: dict[str, Any] = {
-        "item": row.item,
-        "actionDate": timestamp.render(row.action_us),
-        "action": (Action.DELETE if row.deleted else Action.ADD).value,
-    }
-    if row.fields is not None:
-        dumped["fields"] = orjson.Fragment(row.fields)  # the very bytes that were hashed
-    return dumped
+    return dump_version(row.item, row.action_us, row.deleted, row.fields)
 
 
 def dump_receipt(receipt: Receipt, owner: Mapping[str, str]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """What one owner has of some entities, or what changed of it since a cursor: how it is read, sealed and shown."""
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import orjson
 from aiohttp import web
 
 from favsync.catalog.entity import Entity, Scope
@@ -16,6 +18,9 @@ from favsync.http import keys
 from favsync.http.doors import LIMIT_MAX
 from favsync.http.headers import none_match
 from favsync.http.respond import not_modified, private_json
+from favsync.http.streams import BYTES_MAX, ROWS_MAX, event, follow, resumed_after
+from favsync.hub import Topic
+from favsync.identity.authenticator import Identity
 from favsync.store import records
 from favsync.store.database import Database
 
@@ -24,11 +29,22 @@ _LIMIT = re.compile(r"[0-9]{1,5}")
 
 
 class Shown(NamedTuple):
-    """Of which entities a GET at `path` shows the records; `several`: by entity, not as one list."""
+    """Of which entities a GET at `path` shows the records; `several`: by entity, not as one list.
+
+    `live`: it also shows those of one entity as events, for as long as there may be others.
+    """
 
     entities: Sequence[Entity]
     path: str
     several: bool = False
+    live: bool = False
+
+
+class _At(NamedTuple):
+    """Where a reader of events is."""
+
+    epoch: uuid.UUID
+    seq: int
 
 
 class View:
@@ -44,7 +60,8 @@ class View:
         self._names = {key: by_key[key].name for key in self._keys}
         self._epoch = self._database.epoch
         seal, query = self._epoch.seal, request.query
-        self._after = seal.read_cursor(query["after"], owner, self._keys) if "after" in query else None
+        after = resumed_after(request) if shown.live else query.get("after")
+        self._after = None if after is None else seal.read_cursor(after, owner, self._keys)
         pages = "page" in query and request.method != "POST"
         self._place = seal.read_page(query["page"], owner, self._keys) if pages else None
         if self._place is not None and self._after is not None:
@@ -83,6 +100,19 @@ class View:
             marks = self._marks(found.seq)
         return private_json(self._request, self._dump(found.rows), headers=marks | dict(headers))
 
+    async def follow(self, caller: Identity) -> web.StreamResponse:
+        """The records as events, by when they changed, and then each that changes; each with its cursor."""
+        await self.check()
+        [entity] = self._keys
+        start = _At(self._epoch.id, self._after or 0)
+        return await follow(self._request, caller, Topic(entity, self.owner), start, self._events)
+
+    async def _events(self, at: _At) -> tuple[_At, bytes]:
+        found = await records.changes(self._database, self.owner, self._keys, at.seq, ROWS_MAX, bytes_max=BYTES_MAX)
+        self._check(found.seq, at.seq)
+        events = [event(self._cursor(row.seq), orjson.dumps(schemas.dump_record(row))) for row in found.rows]
+        return at._replace(seq=found.rows[-1].seq if found.more else found.seq), b"".join(events)
+
     def _dump(self, rows: list[records.Row]) -> object:
         shown: dict[str, list[Any]] = {self._names[key]: [] for key in self._keys}
         for row in rows if self._after is None else sorted(rows):
@@ -92,10 +122,11 @@ class View:
         [only] = shown.values()
         return only
 
-    def _check(self, seq: int) -> None:
-        """CursorExpired where `seq` is not one that the caller's cursor, or page, leads to."""
+    def _check(self, seq: int, seen: int | None = None) -> None:
+        """CursorExpired where `seq` is not one that what the caller has `seen`, by its cursor or page, leads to."""
         # The connection that told `seq` may have been to another database than before.
-        seen = self._place.seq if self._place else self._after or 0
+        if seen is None:
+            seen = self._place.seq if self._place else self._after or 0
         if seen > seq or self._database.epoch.id != self._epoch.id:
             raise CursorExpired
 

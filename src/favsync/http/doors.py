@@ -18,7 +18,11 @@ from favsync.http import access, cors, keys, limits
 from favsync.http.auth import identify
 
 JSON = "application/json"
+EVENTS = "text/event-stream"
 LIMIT_MAX = 10_000  # what `limit` may ask for
+FEED_LIMIT_MAX = 5000  # likewise, of a feed
+FEED_LIMIT_DEFAULT = 1000
+WAIT_MAX_S = 60
 Schema = type[marshmallow.Schema] | marshmallow.Schema | Mapping[str, Any]
 
 
@@ -26,13 +30,15 @@ Schema = type[marshmallow.Schema] | marshmallow.Schema | Mapping[str, Any]
 class Answer:
     """One way in which a door answers. `schema`: a marshmallow or a JSON schema; None where there is no body.
 
-    `headers`: names from `openapi.HEADERS`, beyond those that every response has.
+    `headers`: names from `openapi.HEADERS`, beyond those that every response has. `events`: who accepts a stream of
+    events gets that instead.
     """
 
     description: str
     schema: Schema | None = None
     content_type: str = JSON
     headers: Sequence[str] = ()
+    events: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.http import keys
 from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.http.connections import HELD_BYTES_MAX, READER_S
-from favsync.http.doors import LIMIT_MAX, Answer, Door
+from favsync.http.doors import FEED_LIMIT_MAX, LIMIT_MAX, WAIT_MAX_S, Answer, Door
 from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MAX
 from favsync.http.respond import json_response
 from favsync.lanes import WAITING_MAX
-from favsync.store.records import FIELDS_BYTES_MAX
+from favsync.store.bounded import FIELDS_BYTES_MAX
 
 
 async def alive(_request: web.Request) -> web.Response:
@@ -47,6 +47,9 @@ async def index(request: web.Request) -> web.Response:
                 "maxItemLength": ITEM_LENGTH_MAX,
                 "maxFieldsBytes": fields.BYTES_MAX,
                 "maxLimit": LIMIT_MAX,
+                "maxFeedLimit": FEED_LIMIT_MAX,
+                "maxWaitSeconds": WAIT_MAX_S,
+                "maxStreams": settings.streams_allowed,
                 "maxAnswerFieldsBytes": FIELDS_BYTES_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
                 "maxTokenLength": TOKEN_LENGTH_MAX,
@@ -65,7 +68,12 @@ async def index(request: web.Request) -> web.Response:
                 "maxBytesHeldForClients": HELD_BYTES_MAX,
             },
             "entities": {
-                entity.name: {"path": f"/sync/{entity.name}", "scope": entity.scope, "maxItems": entity.max_items}
+                entity.name: {
+                    "path": f"/sync/{entity.name}",
+                    "feed": f"/feed/{entity.name}",
+                    "scope": entity.scope,
+                    "maxItems": entity.max_items,
+                }
                 for entity in settings.all_entities
             },
             "links": {

@@ -6,6 +6,8 @@ from aiohttp import web
 
 from favsync.core.rate import RateLimiter
 from favsync.http.connections import Connections
+from favsync.http.streams import Streams
+from favsync.hub import Hub
 from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
 from favsync.settings import Settings
@@ -16,6 +18,8 @@ SETTINGS = web.AppKey("settings", Settings)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 CONNECTIONS = web.AppKey("connections", Connections)
 DATABASE = web.AppKey("database", Database)
+HUB = web.AppKey("hub", Hub)
+STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)

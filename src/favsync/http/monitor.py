@@ -47,6 +47,7 @@ async def _watch_process(app: web.Application) -> None:
     while True:
         busy, idle = app[keys.DATABASE].pool_use()
         metrics.pool(busy=busy, idle=idle, most=settings.database_pool)
+        metrics.streams(now=len(app[keys.STREAMS]), most=settings.streams_allowed)
         metrics.connections(now=len(app[keys.CONNECTIONS]), most=settings.max_connections)
         began = time.monotonic()
         await asyncio.sleep(LOOK_S)

@@ -12,7 +12,16 @@ from favsync import __version__
 from favsync.core import errors
 from favsync.core.record import SUBJECT_LENGTH_MAX
 from favsync.http import cors, problems
-from favsync.http.doors import JSON, LIMIT_MAX, Answer, Door
+from favsync.http.doors import (
+    EVENTS,
+    FEED_LIMIT_DEFAULT,
+    FEED_LIMIT_MAX,
+    JSON,
+    LIMIT_MAX,
+    WAIT_MAX_S,
+    Answer,
+    Door,
+)
 from favsync.http.respond import json_response
 
 DOCUMENT = web.AppKey("openapi", dict[str, Any])
@@ -68,6 +77,22 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "namespace": {
         "in": "query", "name": "namespace", "description": "Of that user; without it, the caller's own",
+        "schema": {"type": "string"},
+    },
+    "feed_after": {
+        "in": "query", "name": "after", "description": "A `cursor` of this feed: only what comes behind it",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{44}$"},
+    },
+    "feed_limit": {
+        "in": "query", "name": "limit", "description": "Changes in one answer, at most",
+        "schema": {"type": "integer", "minimum": 1, "maximum": FEED_LIMIT_MAX, "default": FEED_LIMIT_DEFAULT},
+    },
+    "wait": {
+        "in": "query", "name": "wait", "description": "Seconds to wait for changes, where there are none",
+        "schema": {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": 0},
+    },
+    "Last-Event-ID": {
+        "in": "header", "name": "Last-Event-ID", "description": "Of a stream of events: the `id` to go on behind",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
@@ -179,6 +204,8 @@ def _response(answer: Answer) -> dict[str, Any]:
         described["content"] = {answer.content_type: {"schema": answer.schema}}
     elif answer.content_type != JSON:
         described["content"] = {answer.content_type: {"schema": {"type": "string"}}}
+    if answer.events:
+        described["content"][EVENTS] = {"schema": {"type": "string", "description": "id: a cursor, data: one of them"}}
     return described
 
 

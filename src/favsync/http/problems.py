@@ -26,6 +26,7 @@ SCHEMA: dict[str, Any] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "scope": {"type": "string", "description": "What the token lacks"},
+        "resync": {"type": "string", "description": "Of a cursor that has ended: what to read, from the beginning"},
         "errors": {
             "type": "array",
             "items": {
@@ -70,7 +71,8 @@ TABLE: dict[type[errors.FavsyncError], Problem] = {
     ),
     errors.CursorExpired: Problem(
         410, "cursor-expired", "The cursor is not one to continue from",
-        "Drop the cursor, read everything without `after`, and merge. Nothing you hold is wrong: it may be incomplete.",
+        "Drop the cursor, read everything without `after`, at `resync`, and merge. Nothing you hold is wrong: it may be "
+        "incomplete. Of a feed: what you hold, and do not meet again, was deleted.",
     ),
     errors.BodyTooLarge: Problem(
         413, "body-too-large", "The body is too large", "Send fewer records at a time; `GET /` tells the limit."
@@ -115,9 +117,11 @@ PLAIN = {
 ALL = {problem.name: problem for problem in sorted({*TABLE.values(), *PLAIN.values()})}
 
 
-def response_to(error: errors.FavsyncError) -> web.Response:
-    """The problem document of one of our errors; KeyError for one that has no row, which a test rules out."""
-    extra: dict[str, Any] = {}
+def response_to(error: errors.FavsyncError, **extra: Any) -> web.Response:  # noqa: ANN401 -- any JSON
+    """The problem document of one of our errors; KeyError for one that has no row, which a test rules out.
+
+    `extra`: members beyond those that the error itself has.
+    """
     headers: dict[str, str] = {}
     match error:
         case errors.InvalidRecords(faults=faults):
@@ -147,6 +151,8 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
     """Turns whatever a handler raises into a problem document."""
     try:
         return await handler(request)
+    except errors.CursorExpired as error:
+        return response_to(error, resync=request.path)
     except tuple(TABLE) as error:
         return response_to(error)
     except web.HTTPException as error:

@@ -45,6 +45,7 @@ class Connection(web.RequestHandler):
         "_refused",
         "_unread",
         "expecting",
+        "on_lost",
         "waits_for",
     )
 
@@ -63,6 +64,7 @@ class Connection(web.RequestHandler):
         self._half_closed = False
         self.waits_for: Wait | None = None
         self.expecting = False  # the latest request waits to be told to go on
+        self.on_lost: Callable[[], None] | None = None  # who is to hear at once that the client has gone
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._own = cast("asyncio.Transport", transport)
@@ -73,6 +75,8 @@ class Connection(web.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.remove(self)
+        if self.on_lost is not None:
+            self.on_lost()
         super().connection_lost(exc)
 
     def abort(self) -> None:
@@ -149,7 +153,9 @@ class Connection(web.RequestHandler):
             self.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whoever has sent a whole request, and says that nothing else will come, still gets its answer."""
+        """Whoever has sent a whole request, and says that nothing else will come, still gets its answer, if that ends."""
+        if self.on_lost is not None:
+            return False
         self._half_closed = self.waits_for in (None, Wait.READ) and self._newest[1].is_eof()
         return self._half_closed
 

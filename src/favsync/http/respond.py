@@ -10,7 +10,7 @@ from favsync.http.headers import accepts_gzip
 GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
 
 # What one user may see, no cache may show to another, or keep unasked.
-PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept-Encoding, Prefer"}
+PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding, Prefer"}
 
 
 def json_response(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -16,7 +16,8 @@ from favsync.core.record import DEFAULT_NAMESPACE, DEFAULT_TENANT
 from favsync.identity.keys import Key, from_pem, from_secret
 
 SYNC_ANY = "sync:any"
-SCOPES = ("feed:read", SYNC_ANY, "admin")
+FEED_READ = "feed:read"
+SCOPES = (FEED_READ, SYNC_ANY, "admin")
 SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -28,7 +28,7 @@ import asyncpg
 import structlog
 
 from favsync.core.errors import BackupError, MigrationError
-from favsync.store import binaries, clients, migrate, restoring, sql
+from favsync.store import binaries, clients, epoch, migrate, restoring, sql
 from favsync.store.cluster import Cluster
 from favsync.store.embedded import Embedded
 
@@ -37,7 +37,6 @@ _log = structlog.get_logger(__name__)
 _COUNT = sql.query("records/count")
 _SNAPSHOT = sql.query("database/snapshot")
 _ANALYZE = sql.query("database/analyze")
-_END_EPOCH = sql.query("epoch/end")
 
 _MAGIC = b"PGDMP"
 _SEAL = b"\nfavsync sha256 "
@@ -258,7 +257,7 @@ async def _bring_up_to_date(connection: asyncpg.Connection, file: Path) -> int:
         if (last := applied[-1])["version"] > len(migrations):
             raise BackupError(f"{file} is of a newer release of favsync: this one has no migration {last['name']}")
         await migrate.migrate(connection, migrations)
-        await connection.execute(_END_EPOCH)
+        await epoch.end(connection)
         await connection.execute(_ANALYZE)
         return int(await connection.fetchval(_COUNT))
     except MigrationError as error:

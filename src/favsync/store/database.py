@@ -12,11 +12,12 @@ import structlog
 
 from favsync.core.errors import OperatorError, SettingsError, Unavailable
 from favsync.store import entities, epoch, migrate, sql
+from favsync.store.epoch import Place
 from favsync.store.faults import AWAY, translated
 
 _log = structlog.get_logger(__name__)
 
-_IDENTITY = sql.query("database/identity")
+IDENTITY = sql.query("database/identity")
 _PING = sql.query("database/ping")
 
 CONNECT_TIMEOUT_S = 5.0
@@ -45,26 +46,34 @@ class Database:
     Statements raise Unavailable while the database cannot be reached, and LockTimeout where another transaction holds
     the rows for longer than 250 ms. `opened` is set when it was reached for the first time; `obstacle` says, until
     then, what it is waiting for. `declared`: stored entities and their scopes; None where nothing is to be served.
+    `synchronous_failover`: whether a promoted database has all that was acknowledged, so that its epoch goes on.
     """
 
     def __init__(
-        self, *, pool_size: int, migrate_first: bool = True, declared: Mapping[str, str] | None = None
+        self,
+        *,
+        pool_size: int,
+        migrate_first: bool = True,
+        declared: Mapping[str, str] | None = None,
+        synchronous_failover: bool = False,
     ) -> None:
         self._target: dict[str, Any] = {}
         self._pool_size = pool_size
         self._migrate_first = migrate_first
         self._declared = declared
+        self._synchronous_failover = synchronous_failover
         self._migrations = migrate.known()
         self._pool: asyncpg.Pool | None = None
         self._epoch: epoch.Epoch | None = None
         self._warned = False
         self._pinging: asyncio.Task[str | None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self.opened = asyncio.Event()
         self.obstacle: str | None = "the database has not answered yet"
 
     @property
     def epoch(self) -> epoch.Epoch:
-        """The epoch as of the latest connection; Unavailable before the first."""
+        """The epoch as of the latest look at it; Unavailable before the first."""
         if self._epoch is None:
             raise Unavailable
         return self._epoch
@@ -100,6 +109,8 @@ class Database:
         self.obstacle = obstacle
 
     async def close(self, *, timeout_s: float = 1.0) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
         if self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), timeout_s)
@@ -145,6 +156,34 @@ class Database:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
                 yield connection
 
+    @contextlib.asynccontextmanager
+    async def dedicated(self, name: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection beside the pool, for one who keeps it; `name`: what PostgreSQL shows of whose it is.
+
+        What is raised by the driver itself, in the block, is turned into ours.
+        """
+        with translated():
+            connection = await asyncpg.connect(
+                **self._target,
+                timeout=CONNECT_TIMEOUT_S,
+                command_timeout=COMMAND_TIMEOUT_S,
+                server_settings=SESSION | {"application_name": name},
+            )
+            try:
+                await self._inspect(connection)
+                yield connection
+            finally:
+                connection.terminate()
+
+    async def check_epoch(self, connection: asyncpg.Connection) -> None:
+        """Sees that the epoch we know is the one that holds, and where another must begin, that it does.
+
+        Raises Unavailable.
+        """
+        with translated():
+            [identity] = await connection.fetch(IDENTITY)
+            await self._know_epoch(connection, Place.of(identity))
+
     async def _open_once(self) -> None:
         await self._prepare()
         pool: asyncpg.Pool = await asyncpg.create_pool(
@@ -161,13 +200,19 @@ class Database:
 
     async def _prepare(self) -> None:
         """Applies what is pending, and sees that all that is stored is declared; without the limits of the pool's."""
-        connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
-        try:
+        async with self._unlimited() as connection:
             if self._migrate_first:
                 await migrate.migrate(connection, self._migrations)
             await self._check_schema(connection)
             if self._declared is not None:
                 await entities.register(connection, self._declared)
+
+    @contextlib.asynccontextmanager
+    async def _unlimited(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection for what may take long."""
+        connection = await asyncpg.connect(**self._target, timeout=CONNECT_TIMEOUT_S)
+        try:
+            yield connection
         finally:
             await connection.close(timeout=CONNECT_TIMEOUT_S)
 
@@ -177,15 +222,35 @@ class Database:
 
     async def _inspect(self, connection: asyncpg.Connection) -> None:
         """Each new connection: is it the database we know, on the schema we need, and durable?"""
-        [identity] = await connection.fetch(_IDENTITY)
+        [identity] = await connection.fetch(IDENTITY)
         if identity["version"] < OLDEST_SERVER:
             raise SettingsError("database_url: PostgreSQL 15 or newer is needed")
         await self._check_schema(connection)
-        self._epoch = await epoch.current(connection, identity)
+        await self._know_epoch(connection, Place.of(identity))
         lax = [name for name in ("fsync", "synchronous_commit") if identity[name] == "off"]
         if lax and not self._warned:
             self._warned = True
             _log.warning("the database does not keep what it acknowledges when it crashes", off=lax)
+
+    async def _know_epoch(self, connection: asyncpg.Connection, here: Place) -> None:
+        stands = await epoch.standing(connection, here, synchronous_failover=self._synchronous_failover)
+        if stands is None:
+            # In a task and on a connection of its own, for it may take longer than whoever needs it may wait.
+            if self._renewing is None or self._renewing.done():
+                self._renewing = asyncio.create_task(self._renew())
+                self._renewing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.shield(self._renewing)
+            stands = await epoch.standing(connection, here, synchronous_failover=self._synchronous_failover)
+        if stands is None:
+            raise Unavailable  # somebody emptied the table meanwhile
+        self._epoch = stands
+
+    async def _renew(self) -> None:
+        if not self.opened.is_set():
+            self._wait_for("a new epoch begins, and the feeds are brought in line with the records")
+        async with self._unlimited() as connection:
+            [identity] = await connection.fetch(IDENTITY)
+            await epoch.begin(connection, Place.of(identity))
 
 
 async def _leave(_connection: asyncpg.Connection) -> None:

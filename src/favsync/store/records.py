@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import asyncpg
-
-from favsync.core import fields
 from favsync.core.record import Record, Version
-from favsync.store import sql
+from favsync.store import bounded, sql
 from favsync.store.database import Database
 
 _PUSH = sql.query("records/push")
@@ -16,10 +13,6 @@ _LIST_SEVERAL = sql.query("records/list_several")
 _CHANGES = sql.query("records/changes")
 _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
-
-FIELDS_BYTES_MAX = 8 * 1024**2  # of fields, in one answer
-ROWS_AT_ONCE = 256  # that are read before it is known how large they are: 16 MiB, on each connection of the pool
-PART_ROWS_MIN = 16  # so that the last bytes of an answer do not cost a round trip a record
 
 
 class Seen(NamedTuple):
@@ -76,61 +69,33 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
 async def read(database: Database, user: str, entities: Sequence[str], behind: Sequence[str], limit: int) -> Listing:
     """A user's records of `entities`, tombstones included, by entity and item: `limit` of them at most.
 
-    Each entity from behind an item of `behind`; '' is before the first. Of more than `FIELDS_BYTES_MAX`, a part.
+    Each entity from behind an item of `behind`; '' is before the first. As `bounded.read` bounds it.
     """
     if len(entities) == 1:
         return await _read(database, _LIST, user, entities[0], behind[0], limit=limit)
     return await _read(database, _LIST_SEVERAL, user, entities, behind, limit=limit)
 
 
-async def changes(database: Database, user: str, entities: Sequence[str], after: int, limit: int) -> Listing:
-    """What of `entities` changed for a user after `after`, the oldest change first; bounded as `read` is."""
+async def changes(  # noqa: PLR0913 -- a query has as many
+    database: Database,
+    user: str,
+    entities: Sequence[str],
+    after: int,
+    limit: int,
+    *,
+    bytes_max: int = bounded.FIELDS_BYTES_MAX,
+) -> Listing:
+    """What of `entities` changed for a user after `after`, the oldest first; of more than `bytes_max`, a part."""
     if len(entities) == 1:
-        return await _read(database, _CHANGES, user, entities[0], after, limit=limit)
-    return await _read(database, _CHANGES_SEVERAL, user, entities, after, limit=limit)
+        return await _read(database, _CHANGES, user, entities[0], after, limit=limit, bytes_max=bytes_max)
+    return await _read(database, _CHANGES_SEVERAL, user, entities, after, limit=limit, bytes_max=bytes_max)
 
 
-async def _read(database: Database, query: str, *args: object, limit: int) -> Listing:
-    """One more than `limit` is read, to know whether there is one."""
-    rows = await database.fetch(query, *args, min(limit, ROWS_AT_ONCE) + 1)
-    if len(rows) > ROWS_AT_ONCE and limit > ROWS_AT_ONCE:
-        rows = await _read_in_parts(database, query, *args, limit + 1)
-    seq = rows[0]["top"] if rows else 0
-    found = [Row(*row[1:]) for row in map(tuple, rows) if row[1] is not None]
-    kept = _that_fit(found[:limit])
-    return Listing(seq, kept, len(kept) < len(found))
-
-
-async def _read_in_parts(database: Database, query: str, *args: object) -> list[asyncpg.Record]:
-    """Of one snapshot, and little more than fits into an answer, however large each record is.
-
-    Until one does not fit: an answer that is just full may have records behind it.
-    """
-    rows: list[asyncpg.Record] = []
-    left = FIELDS_BYTES_MAX
-    async with database.connection() as connection, connection.transaction(readonly=True):
-        cursor = await connection.cursor(query, *args)
-        while left >= 0 and (part := await cursor.fetch(max(left // fields.BYTES_MAX, PART_ROWS_MIN))):
-            rows += part
-            left -= sum(_size(row["fields"]) for row in part)
-    return rows
-
-
-def _size(written: str | None) -> int:
-    """Bytes in UTF-8."""
-    if written is None:
-        return 0
-    return len(written) if written.isascii() else len(written.encode())
-
-
-def _that_fit(rows: list[Row]) -> list[Row]:
-    """As many as an answer may hold, and one at least."""
-    held = 0
-    for index, row in enumerate(rows):
-        held += _size(row.fields)
-        if held > FIELDS_BYTES_MAX and index:
-            return rows[:index]
-    return rows
+async def _read(
+    database: Database, query: str, *args: object, limit: int, bytes_max: int = bounded.FIELDS_BYTES_MAX
+) -> Listing:
+    top, rows, more = await bounded.read(database, query, *args, key="item", limit=limit, bytes_max=bytes_max)
+    return Listing(top["top"] if top else 0, [Row(*tuple(row)[1:]) for row in rows], more)
 
 
 async def latest_seq(database: Database, user: str) -> int:

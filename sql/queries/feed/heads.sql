@@ -1,0 +1,2 @@
+-- The last position of every feed.
+SELECT entity, position FROM feed_head

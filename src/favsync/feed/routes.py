@@ -1,0 +1,140 @@
+"""GET /feed/{entity}: everybody's changes of one entity, in one order, for backends that follow them."""
+
+import asyncio
+import re
+import uuid
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+from aiohttp import web
+
+from favsync.catalog.entity import Entity
+from favsync.core.cursor import FeedPlace
+from favsync.core.errors import CursorExpired, MalformedRequest
+from favsync.core.record import entity_key
+from favsync.feed.schemas import dump_change
+from favsync.http import keys, streams
+from favsync.http.doors import FEED_LIMIT_DEFAULT, FEED_LIMIT_MAX, WAIT_MAX_S
+from favsync.http.respond import private_json
+from favsync.hub import Topic
+from favsync.identity.authenticator import Identity
+from favsync.store import bounded, feed
+
+_EXPIRED = (
+    "The cursor is not one to continue from: read the feed from its beginning, without `after`. What you have of it, "
+    "and do not meet again up to the first answer whose `hasMore` is false, was deleted."
+)
+_NUMBER = re.compile(r"[0-9]{1,4}")
+
+
+class _At(NamedTuple):
+    """Where a reader of events is: all that they depend on. `place`: None for one who begins with nothing."""
+
+    epoch: uuid.UUID
+    namespace: str
+    place: FeedPlace | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """The feed of one entity, of each tenant."""
+
+    entity: Entity
+
+    async def get(self, request: web.Request, caller: Identity) -> web.StreamResponse:
+        """Changes behind `after`, or all; now, or when there are some (`wait`), or one by one as they come (Accept)."""
+        return await _Reader(request, caller, self.entity).answer()
+
+
+class _Reader:
+    """One request for a feed."""
+
+    def __init__(self, request: web.Request, caller: Identity, entity: Entity) -> None:
+        self._request = request
+        self._caller = caller
+        self._database = request.app[keys.DATABASE]
+        self._epoch = self._database.epoch
+        self._entity = entity_key(entity.stored, tenant=caller.tenant)
+        self._limit = _number(request, "limit", FEED_LIMIT_DEFAULT, 1, FEED_LIMIT_MAX)
+        self._wait_s = _number(request, "wait", 0, 0, WAIT_MAX_S)
+        after = streams.resumed_after(request)
+        self._place = None if after is None else self._seen(after)
+
+    def _seen(self, after: str) -> FeedPlace:
+        try:
+            return self._epoch.seal.read_feed_cursor(after, self._entity)
+        except CursorExpired:
+            raise CursorExpired(_EXPIRED) from None
+
+    async def answer(self) -> web.StreamResponse:
+        if streams.wants_events(self._request):
+            await self._page(self._place, limit=1)  # or 410, which a stream could not say
+            start = _At(self._epoch.id, self._caller.namespace, self._place)
+            return await streams.follow(self._request, self._caller, Topic(self._entity), start, self._events)
+        page = await self._page(self._place, limit=self._limit)
+        if not page.changes and self._wait_s:
+            page = await self._news(page)
+        content = {
+            "changes": [dump_change(change, self._caller.namespace) for change in page.changes],
+            "cursor": self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page)),
+            "hasMore": page.more,
+        }
+        return private_json(self._request, content)
+
+    async def _page(
+        self, place: FeedPlace | None, *, limit: int, bytes_max: int = bounded.FIELDS_BYTES_MAX
+    ) -> feed.Page:
+        position = place.position if place else 0
+        page = await feed.page(self._database, self._entity, position, limit=limit, bytes_max=bytes_max)
+        # The connection that gave it may have been to another database than before.
+        if self._database.epoch.id != self._epoch.id:
+            raise CursorExpired(_EXPIRED)
+        if place and (max(place) > page.head or place.misses(page.horizon)):
+            raise CursorExpired(_EXPIRED)
+        return page
+
+    async def _news(self, page: feed.Page) -> feed.Page:
+        """The page as it is when there are changes, or the time is up, or the token ends."""
+        hub, places = self._request.app[keys.HUB], self._request.app[keys.STREAMS]
+        left_s = streams.left_s(self._caller)
+        try:
+            with places.place(self._request, self._caller.owner), hub.follow(Topic(self._entity)) as board:
+                async with asyncio.timeout(self._wait_s if left_s is None else min(left_s, self._wait_s)):
+                    while True:
+                        number = board.number
+                        asked = (self._epoch.id, self._place, self._limit)
+                        page = await board.read(asked, lambda: self._page(self._place, limit=self._limit))
+                        if page.changes:
+                            return page
+                        await board.beyond(number, wait_s=WAIT_MAX_S)
+        except (TimeoutError, streams.Ended):
+            return page
+
+    async def _events(self, at: _At) -> tuple[_At, bytes]:
+        """What comes next, each change with the cursor behind it."""
+        page = await self._page(at.place, limit=streams.ROWS_MAX, bytes_max=streams.BYTES_MAX)
+        base = at.place.base if at.place else page.head
+        events = [
+            streams.event(
+                self._epoch.seal.feed_cursor(self._entity, FeedPlace.of(change.position, base)),
+                orjson.dumps(dump_change(change, at.namespace)),
+            )
+            for change in page.changes
+        ]
+        return at._replace(place=_behind(at.place, page)), b"".join(events)
+
+
+def _behind(place: FeedPlace | None, page: feed.Page) -> FeedPlace:
+    """Where a reader is who was at `place` and has read the page."""
+    base = place.base if place else page.head
+    return FeedPlace.of(page.changes[-1].position if page.more else page.head, base)
+
+
+def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+        raise MalformedRequest(f"`{name}` must be a whole number from {least} to {most}.")
+    return int(text)

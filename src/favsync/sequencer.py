@@ -1,0 +1,137 @@
+"""The sequencer: gives changes that were committed their positions in the feeds, and tells who waits for them.
+
+One runs in each process, and none of them leads: whatever one has placed, another meets as placed (docs/adr/0008).
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+import structlog
+
+from favsync.core.errors import LockTimeout, Unavailable
+from favsync.hub import Hub, Topic
+from favsync.metrics import Metrics
+from favsync.store import placing
+from favsync.store.database import Database
+from favsync.store.placing import Connection, Placed
+
+_log = structlog.get_logger(__name__)
+
+GATHER_S = 0.01  # between two ticks under load: what is written meanwhile shares the second
+POLL_S = 0.5  # what nobody told of is found within this
+POLL_ALONE_S = 0.1  # where no process can tell another
+EPOCH_S = 1.0
+RETRY_S = 1.0
+FAILED_S = 5.0
+OWNERS_MAX = 1000  # that are looked up by name; of more, all are told who wait
+
+
+class Sequencer:
+    """`listen`: whether the database takes LISTEN, which a pooler in transaction mode does not."""
+
+    def __init__(self, database: Database, hub: Hub, metrics: Metrics, *, listen: bool) -> None:
+        self._database = database
+        self._hub = hub
+        self._metrics = metrics
+        self._listen = listen
+        self._poll_s = POLL_S if listen else POLL_ALONE_S
+        self._heads: dict[str, int] = {}  # that were told of
+        self._blocked: set[str] = set()  # entities that another transaction held at the latest tick
+        self._failing: set[str] = set()  # entities whose fault was said
+        self._obstacle: str | None = None
+        self._checked_at = 0.0
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled, whatever happens to the database."""
+        await self._database.opened.wait()
+        while True:
+            try:
+                async with self._database.dedicated("favsync sequencer") as connection:
+                    await self._work(connection)
+            except Unavailable as error:
+                self._note(error.detail)
+                await asyncio.sleep(RETRY_S)
+            except Exception:  # noqa: BLE001 -- whatever it was, the feeds have to go on
+                _log.exception("the sequencer failed, and begins again")
+                await asyncio.sleep(FAILED_S)
+
+    def _note(self, obstacle: str | None) -> None:
+        """Says once what is in the way, and once that nothing is any more."""
+        if obstacle == self._obstacle:
+            return
+        self._obstacle = obstacle
+        if obstacle:
+            _log.warning("the feeds stand still", reason=obstacle)
+        else:
+            _log.info("the feeds go on")
+
+    async def _work(self, connection: Connection) -> None:
+        if self._listen:
+            await placing.listen(connection, self._hub.woken.set)
+        look = True
+        while True:
+            began = time.monotonic()
+            self._hub.woken.clear()
+            writes = self._hub.writes
+            if began >= self._checked_at + EPOCH_S:
+                await self._database.check_epoch(connection)
+                self._checked_at = began
+            again = look and await self._place(connection)
+            await self._tell(connection, await placing.heads(connection))
+            self._note(None)
+            if again:
+                continue
+            await asyncio.sleep(began + GATHER_S - time.monotonic())
+            woken = await self._woken()
+            look = not woken or self._hub.writes != writes  # else another process has placed something
+
+    async def _woken(self) -> bool:
+        """Waits for something to do; False where nothing is known of, and it is time to look."""
+        try:
+            async with asyncio.timeout(self._poll_s):
+                return await self._hub.woken.wait()
+        except TimeoutError:
+            return False
+
+    async def _place(self, connection: Connection) -> bool:
+        """Places what waits, or a part of it; says whether to look again at once."""
+        found = await placing.waiting(connection, sorted(self._blocked))
+        was_blocked, self._blocked = self._blocked, set()
+        done: list[Placed] = []
+        for entity, until in found:
+            try:
+                done.append(await placing.place(connection, entity, until))
+                self._failing.discard(entity)
+            except LockTimeout:
+                self._blocked.add(entity)
+            except Unavailable:
+                raise
+            except Exception:  # noqa: BLE001 -- whatever it was, the other feeds go on
+                self._blocked.add(entity)
+                if entity not in self._failing:
+                    self._failing.add(entity)
+                    _log.exception("nothing can be placed in a feed", entity=entity)
+        news = {placed.entity: placed.head for placed in done if placed.gained}
+        await self._tell(connection, news)
+        for placed in done:
+            await placing.settle(connection, placed)
+            self._metrics.placed(placed.gained)
+        if news and self._listen:
+            await placing.hint(connection)
+        return any(placed.full for placed in done) or bool(was_blocked or (self._blocked and done))
+
+    async def _tell(self, connection: Connection, heads: Mapping[str, int]) -> None:
+        """Tells those who follow a feed that has grown, or records that have a new place in it."""
+        for entity, head in heads.items():
+            before = self._heads.get(entity)
+            if before == head:
+                continue
+            self._heads[entity] = head
+            self._hub.post(Topic(entity))
+            if followed := self._hub.owners(entity):
+                changed = None
+                if before is not None and before < head:
+                    changed = await placing.owners(connection, entity, before, most=OWNERS_MAX)
+                for owner in followed if changed is None else followed & changed:
+                    self._hub.post(Topic(entity, owner))

@@ -1,0 +1,110 @@
+"""The steps of a sequencer, on a connection of its own: what waits gets its place in a feed, and waits no longer."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from favsync.store import sql
+from favsync.store.faults import translated
+
+Connection = asyncpg.Connection
+
+CHANGES_MAX = 1000  # placed in one transaction; their fields pass through the server's memory
+CHANNEL = "favsync_feed"
+
+_WAITING = sql.query("pending/waiting")
+_SETTLE = sql.query("pending/settle")
+_PLACE = sql.query("feed/place")
+_HINT = sql.query("feed/hint")
+_HEADS = sql.query("feed/heads")
+_OWNERS = sql.query("feed/owners")
+_LOCK = sql.query("reconcile/lock")
+_FORGET_PLACED = sql.query("reconcile/forget_placed")
+_FORGET_PENDING = sql.query("reconcile/forget_pending")
+_QUEUE = sql.query("reconcile/queue")
+_RAISE_HEADS = sql.query("reconcile/heads")
+
+
+class Waiting(NamedTuple):
+    """An entity of which changes wait to be placed, the latest of those to be placed now since `until`."""
+
+    entity: str
+    until: datetime
+
+
+class Placed(NamedTuple):
+    """Changes of `entity` that are in its feed, or superseded there; `gained` new positions, up to `head`."""
+
+    entity: str
+    users: list[str]
+    items: list[str]
+    seqs: list[int]
+    gained: int
+    head: int
+
+    @property
+    def full(self) -> bool:
+        """There may be more."""
+        return len(self.users) == CHANGES_MAX
+
+
+async def waiting(connection: Connection, but: Sequence[str] = ()) -> list[Waiting]:
+    """Of which entities changes wait, those that have waited longest, but for some. Raises Unavailable."""
+    with translated():
+        return [Waiting(*row) for row in await connection.fetch(_WAITING, CHANGES_MAX, but)]
+
+
+async def place(connection: Connection, entity: str, until: datetime) -> Placed:
+    """Places what has waited since `until`, or a part; committed when it returns, outside a transaction.
+
+    Raises LockTimeout where another sequencer, or a purge, is at it for long, and Unavailable.
+    """
+    with translated():
+        [row] = await connection.fetch(_PLACE, entity, until, CHANGES_MAX)
+        return Placed(entity, *row)
+
+
+async def settle(connection: Connection, placed: Placed) -> None:
+    """Those changes wait no longer. Raises Unavailable: then they will be placed again, to no effect."""
+    with translated():
+        await connection.execute(_SETTLE, placed.entity, placed.users, placed.items, placed.seqs)
+
+
+async def hint(connection: Connection) -> None:
+    """Tells whoever listens, in other processes, that feeds have grown. Raises Unavailable."""
+    with translated():
+        await connection.execute(_HINT)
+
+
+async def listen(connection: Connection, heard: Callable[[], None]) -> None:
+    """Calls `heard` whenever another process hints. Raises Unavailable."""
+    own = connection.get_server_pid()
+    with translated():
+        await connection.add_listener(CHANNEL, lambda _connection, pid, *_rest: heard() if pid != own else None)
+
+
+async def heads(connection: Connection) -> dict[str, int]:
+    """The last position of each feed, by entity. Raises Unavailable."""
+    with translated():
+        return {row["entity"]: row["position"] for row in await connection.fetch(_HEADS)}
+
+
+async def owners(connection: Connection, entity: str, after: int, *, most: int) -> set[str] | None:
+    """Whose records have a place after a position; None where more than `most` do. Raises Unavailable."""
+    with translated():
+        rows = await connection.fetch(_OWNERS, entity, after, most + 1)
+    return {row["user_id"] for row in rows} if len(rows) <= most else None
+
+
+async def reconcile(connection: Connection) -> None:
+    """Brings the feeds in line with the records, whatever lay in them; in a transaction that reads what is committed.
+
+    For a database whose tables may be of different times. What is not placed yet is placed; positions are not reused.
+    """
+    for statement in (_LOCK, _FORGET_PLACED, _FORGET_PENDING, _QUEUE, _RAISE_HEADS):
+        await connection.execute(statement)
+    while found := await waiting(connection):
+        for entity, until in found:
+            await settle(connection, await place(connection, entity, until))
