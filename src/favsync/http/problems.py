@@ -71,8 +71,8 @@ TABLE: dict[type[errors.FavsyncError], Problem] = {
     ),
     errors.CursorExpired: Problem(
         410, "cursor-expired", "The cursor is not one to continue from",
-        "Drop the cursor, read everything without `after`, at `resync`, and merge. Nothing you hold is wrong: it may be "
-        "incomplete. Of a feed: what you hold, and do not meet again, was deleted.",
+        "Drop the cursor, read everything without `after`, at `resync`, and merge. Nothing you hold is wrong: it may "
+        "be incomplete. Of a feed: what you hold, and do not meet again, was deleted.",
     ),
     errors.BodyTooLarge: Problem(
         413, "body-too-large", "The body is too large", "Send fewer records at a time; `GET /` tells the limit."

@@ -153,7 +153,7 @@ class Connection(web.RequestHandler):
             self.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Whoever has sent a whole request, and says that nothing else will come, still gets its answer, if that ends."""
+        """Who has sent a whole request, and says that nothing else will come, still gets its answer, if that ends."""
         if self.on_lost is not None:
             return False
         self._half_closed = self.waits_for in (None, Wait.READ) and self._newest[1].is_eof()
