@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format mutants kill fuzz lock clean
+.PHONY: help serve test lint format mutants kill audit drill bench-feed fuzz lock clean
 
 help: ## This list
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 
 # What is installed is told by a sum of the lock file and of the project's own metadata, not by dates, which a
 # checkout rewrites, nor by how the tools are set up.
@@ -46,6 +46,15 @@ mutants: $(STAMP) ## Mutate core/, one fault at a time: the tests must find each
 
 kill: $(STAMP) ## The long form of the kill -9 test: 200 rounds
 	TEST_KILL_ROUNDS=200 $(BIN)/python -m pytest tests/e2e/test_kill.py
+
+audit: $(STAMP) ## The long form of the audit of the feeds: ten times as many versions
+	TEST_AUDIT_VERSIONS=200000 $(BIN)/python -m pytest --timeout 3600 tests/simulation/test_feed_audit.py
+
+drill: $(STAMP) ## The long form of killing and stopping sequencers: 200 rounds
+	TEST_SEQUENCER_ROUNDS=200 $(BIN)/python -m pytest --timeout 3600 tests/simulation/test_sequencer_faults.py
+
+bench-feed: $(STAMP) ## Measure the feeds: latency, a million changes, a thousand streams
+	$(BIN)/python -m bench.feed
 
 fuzz: $(STAMP) ## Try what the OpenAPI document allows: 5,000 examples an operation, another seed each time
 	TEST_FUZZ_EXAMPLES=5000 TEST_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py

@@ -18,9 +18,9 @@ from favsync.entities.forms import Form, Refused, Valid
 from favsync.entities.view import Shown, View
 from favsync.http import keys
 from favsync.http.body import read_json
+from favsync.http.events import wants_events
 from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, private_json
-from favsync.http.streams import wants_events
 from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
 

@@ -16,9 +16,9 @@ from favsync.core.record import entity_key
 from favsync.entities import schemas
 from favsync.http import keys
 from favsync.http.doors import LIMIT_MAX
+from favsync.http.events import BYTES_MAX, ROWS_MAX, event, follow, resumed_after
 from favsync.http.headers import none_match
 from favsync.http.respond import not_modified, private_json
-from favsync.http.streams import BYTES_MAX, ROWS_MAX, event, follow, resumed_after
 from favsync.hub import Topic
 from favsync.identity.authenticator import Identity
 from favsync.store import records

@@ -14,9 +14,10 @@ from favsync.core.cursor import FeedPlace
 from favsync.core.errors import CursorExpired, MalformedRequest
 from favsync.core.record import entity_key
 from favsync.feed.schemas import dump_change
-from favsync.http import keys, streams
+from favsync.http import events, keys
 from favsync.http.doors import FEED_LIMIT_DEFAULT, FEED_LIMIT_MAX, WAIT_MAX_S
 from favsync.http.respond import private_json
+from favsync.http.streams import Ended
 from favsync.hub import Topic
 from favsync.identity.authenticator import Identity
 from favsync.store import bounded, feed
@@ -58,7 +59,7 @@ class _Reader:
         self._entity = entity_key(entity.stored, tenant=caller.tenant)
         self._limit = _number(request, "limit", FEED_LIMIT_DEFAULT, 1, FEED_LIMIT_MAX)
         self._wait_s = _number(request, "wait", 0, 0, WAIT_MAX_S)
-        after = streams.resumed_after(request)
+        after = events.resumed_after(request)
         self._place = None if after is None else self._seen(after)
 
     def _seen(self, after: str) -> FeedPlace:
@@ -68,10 +69,10 @@ class _Reader:
             raise CursorExpired(_EXPIRED) from None
 
     async def answer(self) -> web.StreamResponse:
-        if streams.wants_events(self._request):
+        if events.wants_events(self._request):
             await self._page(self._place, limit=1)  # or 410, which a stream could not say
             start = _At(self._epoch.id, self._caller.namespace, self._place)
-            return await streams.follow(self._request, self._caller, Topic(self._entity), start, self._events)
+            return await events.follow(self._request, self._caller, Topic(self._entity), start, self._events)
         page = await self._page(self._place, limit=self._limit)
         if not page.changes and self._wait_s:
             page = await self._news(page)
@@ -97,7 +98,7 @@ class _Reader:
     async def _news(self, page: feed.Page) -> feed.Page:
         """The page as it is when there are changes, or the time is up, or the token ends."""
         hub, places = self._request.app[keys.HUB], self._request.app[keys.STREAMS]
-        left_s = streams.left_s(self._caller)
+        left_s = events.left_s(self._caller)
         try:
             with places.place(self._request, self._caller.owner), hub.follow(Topic(self._entity)) as board:
                 async with asyncio.timeout(self._wait_s if left_s is None else min(left_s, self._wait_s)):
@@ -108,21 +109,21 @@ class _Reader:
                         if page.changes:
                             return page
                         await board.beyond(number, wait_s=WAIT_MAX_S)
-        except (TimeoutError, streams.Ended):
+        except (TimeoutError, Ended):
             return page
 
     async def _events(self, at: _At) -> tuple[_At, bytes]:
         """What comes next, each change with the cursor behind it."""
-        page = await self._page(at.place, limit=streams.ROWS_MAX, bytes_max=streams.BYTES_MAX)
+        page = await self._page(at.place, limit=events.ROWS_MAX, bytes_max=events.BYTES_MAX)
         base = at.place.base if at.place else page.head
-        events = [
-            streams.event(
+        made = [
+            events.event(
                 self._epoch.seal.feed_cursor(self._entity, FeedPlace.of(change.position, base)),
                 orjson.dumps(dump_change(change, at.namespace)),
             )
             for change in page.changes
         ]
-        return at._replace(place=_behind(at.place, page)), b"".join(events)
+        return at._replace(place=_behind(at.place, page)), b"".join(made)
 
 
 def _behind(place: FeedPlace | None, page: feed.Page) -> FeedPlace:
