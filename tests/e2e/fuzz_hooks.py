@@ -11,6 +11,7 @@ from typing import Any
 import schemathesis
 
 from favsync.core.fields import is_exact
+from favsync.http.doors import WAIT_MAX_S
 
 CURSORS: dict[str, str] = json.loads(os.environ["FUZZ_CURSORS"])  # by path
 DAY_MS = 86_400_000
@@ -18,12 +19,19 @@ EDGES = ("1970-01", "2100-12")  # where a zone, or Sync-Clock-Offset, may lead o
 PREFERENCES = itertools.cycle(
     ["return=minimal", "return=representation", "handling=lenient", "handling=lenient, return=representation", "x"]
 )
+_waits = itertools.cycle([1] + [0] * 49)  # seconds, where nothing changes; longer ones are tried elsewhere
 _every_fourth = itertools.cycle([True, False, False, False])
 
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case[Any], _kwargs: object) -> None:
     """Makes cases that follow the document answerable; those that break it on purpose stay as they are."""
+    if (
+        isinstance(case.query, dict)
+        and str(case.query.get("wait", "")).isdecimal()
+        and int(case.query["wait"]) <= WAIT_MAX_S
+    ):
+        case.query["wait"] = next(_waits)
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
     if isinstance(case.query, dict):

@@ -19,7 +19,7 @@ TIMEOUT_S = 180 + 1.5 * EXAMPLES  # three times what it takes
 # Reading is the same code behind each path: a fifth is enough where another path has had all.
 LESS = f"""
 [[operations]]
-include-name-regex = "^(GET|HEAD) /sync(/plan)?$"
+include-name-regex = "^(GET|HEAD) /(sync(/plan)?|feed/.*)$"
 generation.max-examples = {max(EXAMPLES // 5, 100)}
 
 # Four hundred ways to break the query beside each kind of record: those are tried at the paths of one entity.
@@ -35,14 +35,18 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
     config.write_text((HERE / "fuzz.toml").read_text() + LESS)
     hooks = {"SCHEMATHESIS_HOOKS": "fuzz_hooks", "PYTHONPATH": str(HERE)}
     with Service(database_url=dsn, config=HERE / "fuzz_entities.toml") as service:
+        bearer = {"Authorization": f"Bearer {token('ann', 'sync:any', 'feed:read')}"}
         paths = ("/getUserFavorites", "/sync", "/sync/things", "/sync/plan")
         cursors = {path: service.request("GET", path).headers["Sync-Cursor"] for path in paths}
         cursors["/postUserFavorites"] = cursors["/getUserFavorites"]
+        feeds = ("/feed/things", "/feed/plan")
+        cursors |= {path: service.request("GET", path, user=None, headers=bearer).content["cursor"] for path in feeds}
         done = subprocess.run(
             [
                 Path(sys.executable).parent / "schemathesis", "--config-file", config, "run",
-                f"{service.url}/openapi.json", "--header", f"Authorization: Bearer {token('ann', 'sync:any')}",
-                "--exclude-path", "/sync/favorites",  # as the seed's paths, and `user` is tried at /sync/things
+                f"{service.url}/openapi.json", "--header", f"Authorization: {bearer['Authorization']}",
+                # as the seed's paths, and `user` is tried at /sync/things; and as the other feeds
+                "--exclude-path", "/sync/favorites", "--exclude-path", "/feed/favorites",
                 "--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES), "--seed", SEED,
                 "--continue-on-failure", "--generation-database", "none", "--no-color",
                 "--report", "json", "--report-json-path", report,
@@ -55,11 +59,11 @@ def test_what_the_document_allows_is_answered_as_it_says(dsn: str, tmp_path: Pat
         document = service.request("GET", "/openapi.json").content
     assert json.loads(report.read_text())["complete"]
     assert counted["POST /postUserFavorites"]["204"]
-    reading = [f"{method} {path}" for path in paths for method in ("GET", "HEAD")]
+    reading = [f"{method} {path}" for path in (*paths, *feeds) for method in ("GET", "HEAD")]
     for operation in (*reading, "POST /postUserFavorites", "POST /sync", "POST /sync/things", "POST /sync/plan"):
         answers = counted[operation]
         print(operation, dict(answers))  # noqa: T201
-        assert answers.total() >= (EXAMPLES if operation.split()[1] not in ("/sync", "/sync/plan") else 100)
+        assert answers.total() >= (EXAMPLES if operation.split()[1] not in ("/sync", "/sync/plan", *feeds) else 100)
         taken = sum(count for status, count in answers.items() if status.startswith("2"))
         assert taken >= answers.total() / (3 if EXAMPLES >= 1000 else 4), (
             "the ways to break it are as many for few examples"
