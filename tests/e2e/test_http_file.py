@@ -43,7 +43,7 @@ def test_each_request_answers_the_status_it_announces(postgres: Server) -> None:
     name = asyncio.run(postgres.create_database())
     requests = list(_requests(text))
     with Service(database_url=postgres.dsn(name), config=FILE.parent / "entities.toml") as service:
-        variables |= {"base": service.url, "token": token("ann"), "backend": token("importer", "sync:any")}
+        variables |= {"base": service.url, "token": token("ann"), "backend": token("importer", "sync:any", "feed:read")}
         for request in requests:
             filled = {key: _fill(value, variables) for key, value in request.headers.items()}
             answer = _send(request.method, _fill(request.url, variables), filled, request.body)
