@@ -4,6 +4,7 @@ One runs in each process, and none of them leads: whatever one has placed, anoth
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 
@@ -115,8 +116,9 @@ class Sequencer:
         news = {placed.entity: placed.head for placed in done if placed.gained}
         await self._tell(connection, news)
         for placed in done:
-            await placing.settle(connection, placed)
             self._metrics.placed(placed.gained)
+            with contextlib.suppress(LockTimeout):  # another sequencer settles the same
+                await placing.settle(connection, placed)
         if news and self._listen:
             await placing.hint(connection)
         return any(placed.full for placed in done) or bool(was_blocked or (self._blocked and done))

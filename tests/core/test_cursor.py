@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from favsync.core.cursor import SEQ_MAX, Place, Seal
+from favsync.core.cursor import SEQ_MAX, FeedPlace, Place, Seal
 from favsync.core.errors import CursorExpired, MalformedRequest
 
 SEAL = Seal(b"k" * 32)
@@ -159,3 +159,112 @@ def test_a_page_is_never_a_cursor_nor_a_cursor_a_page() -> None:
 
 def test_a_page_is_what_it_was_in_the_last_release() -> None:
     assert SEAL.page(*ANN, Place(7, 1, "x")) == "AQAAAAAAAAAHAAF4sKXeQe8Qhl3MiP1HBX0t9A"
+
+
+feed_places = st.builds(FeedPlace, seqs, seqs)
+
+
+@given(names, feed_places)
+def test_the_cursor_of_a_feed_leads_on_in_that_feed(entity: str, place: FeedPlace) -> None:
+    cursor = SEAL.feed_cursor(entity, place)
+    assert re.fullmatch("[A-Za-z0-9_-]{44}", cursor)
+    assert SEAL.read_feed_cursor(cursor, entity) == place
+
+
+@given(names, names, feed_places)
+def test_and_in_no_other_feed_nor_epoch(mine: str, theirs: str, place: FeedPlace) -> None:
+    cursor = SEAL.feed_cursor(mine, place)
+    if mine != theirs:
+        with pytest.raises(CursorExpired):
+            SEAL.read_feed_cursor(cursor, theirs)
+    with pytest.raises(CursorExpired):
+        Seal(b"l" * 32).read_feed_cursor(cursor, mine)
+
+
+@given(feed_places, feed_places)
+def test_two_places_in_a_feed_have_two_cursors(one: FeedPlace, other: FeedPlace) -> None:
+    cursors = [SEAL.feed_cursor("main/favorites", place) for place in (one, other)]
+    assert (cursors[0] == cursors[1]) == (one == other)
+
+
+@given(st.integers(0, 43), st.sampled_from("ABab01-_"))
+def test_no_letter_of_the_cursor_of_a_feed_can_be_changed(at: int, letter: str) -> None:
+    cursor = SEAL.feed_cursor("main/favorites", FeedPlace(12345, 23456))
+    forged = cursor[:at] + letter + cursor[at + 1 :]
+    if forged != cursor:
+        with pytest.raises(CursorExpired):
+            SEAL.read_feed_cursor(forged, "main/favorites")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "undefined", "0", "A" * 43, "A" * 45, "A" * 48, "ü" * 44, "." * 44, "=" * 44, " " * 44, "A" * 43 + "="]
+)
+def test_what_was_never_a_cursor_of_a_feed_is_not_one_that_expired(text: str) -> None:
+    with pytest.raises(MalformedRequest, match=r"^`after` is not a cursor of a feed: pass `cursor` as it came[.]$"):
+        SEAL.read_feed_cursor(text, "main/favorites")
+
+
+@pytest.mark.parametrize("text", ["A" * 44, "_" * 44])
+def test_the_cursor_of_a_feed_that_is_not_ours_has_expired(text: str) -> None:
+    with pytest.raises(CursorExpired):
+        SEAL.read_feed_cursor(text, "main/favorites")
+
+
+@pytest.mark.parametrize("place", [FeedPlace(SEQ_MAX + 1, 0), FeedPlace(0, SEQ_MAX + 1)])
+def test_a_position_that_no_database_holds_has_expired(place: FeedPlace) -> None:
+    most = FeedPlace(SEQ_MAX, SEQ_MAX)
+    assert SEAL.read_feed_cursor(SEAL.feed_cursor("e", most), "e") == most
+    with pytest.raises(CursorExpired):
+        SEAL.read_feed_cursor(SEAL.feed_cursor("e", place), "e")
+
+
+def test_the_cursor_of_a_feed_is_no_other_cursor() -> None:
+    """Nor a page, though one of the same length: each is sealed for its purpose."""
+    cursor = SEAL.feed_cursor("main/favorites", FeedPlace(1, 0))
+    with pytest.raises(MalformedRequest):
+        SEAL.read_cursor(cursor, "main/favorites", [])
+    with pytest.raises(CursorExpired):
+        SEAL.read_page(cursor, "main/favorites", [])
+    page = SEAL.page("main/favorites", [], Place(1, 0, "item12"))
+    assert len(page) == 44
+    with pytest.raises(CursorExpired):
+        SEAL.read_feed_cursor(page, "main/favorites")
+
+
+def test_the_cursor_of_a_feed_is_what_it_was_in_the_last_release() -> None:
+    assert SEAL.feed_cursor("main/favorites", FeedPlace(7, 9)) == "AQAAAAAAAAAHAAAAAAAAAAnz2lP0zRVmnzGbWN4ggd1j"
+
+
+@given(seqs, seqs)
+def test_all_who_are_beyond_their_base_are_at_the_same_place(position: int, base: int) -> None:
+    place = FeedPlace.of(position, base)
+    assert place.position == position
+    assert place.base == (base if base > position else 0)
+    assert max(place) == max(position, base), "what such a reader misses is the same"
+
+
+@pytest.mark.parametrize(
+    ("position", "base", "horizon", "misses"),
+    [
+        (0, 0, 0, False),
+        (0, 0, 1, True),
+        (7, 0, 6, False),
+        (7, 0, 7, False),
+        (7, 0, 8, True),
+        (3, 7, 7, False),
+        (3, 7, 8, True),
+        (7, 3, 7, False),
+        (7, 3, 8, True),
+    ],
+)
+def test_a_reader_misses_what_was_purged_beyond_all_it_has_seen(
+    position: int, base: int, horizon: int, misses: bool
+) -> None:
+    """`base` counts as seen: what was a deletion when the reader began, it has never met otherwise."""
+    assert FeedPlace(position, base).misses(horizon) == misses
+    assert FeedPlace.of(position, base).misses(horizon) == misses
+
+
+@given(seqs, seqs, seqs)
+def test_exactly_where_the_horizon_has_passed_both(position: int, base: int, horizon: int) -> None:
+    assert FeedPlace(position, base).misses(horizon) == (position < horizon and base < horizon)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from favsync.core.record import Action, Version, entity_key, entity_name, owner_key, shared_owner
+from favsync.core.record import Action, Owner, Version, entity_key, entity_name, owner_key, owner_of, shared_owner
 from favsync.core.text import check_text
 
 names = st.text(st.characters(exclude_characters="/"), max_size=3)
@@ -30,6 +30,20 @@ def test_a_shared_set_is_owned_by_nobody_who_has_a_token(tenant: str, entity: st
     assert reserved == f"{tenant}//{entity}"
     assert reserved != owner_key(user[2], tenant=user[0], namespace=user[1])
     assert shared_owner("sessions") == "main//sessions"
+
+
+@given(names, names.filter(bool), st.one_of(subjects, st.text("/ab", max_size=8)))
+def test_an_owner_is_found_again_whatever_the_name(tenant: str, namespace: str, subject: str) -> None:
+    """A subject may hold slashes, and begin or end with one."""
+    key = owner_key(subject, tenant=tenant, namespace=namespace)
+    assert owner_of(key) == Owner(tenant, namespace, subject)
+    assert owner_of(owner_key("a/b//c/")) == Owner("main", "main", "a/b//c/")
+    assert owner_of(owner_key("/")) == Owner("main", "main", "/")
+
+
+@given(names, st.one_of(names, st.text("/ab", max_size=8)))
+def test_a_shared_set_is_found_to_be_the_tenants(tenant: str, entity: str) -> None:
+    assert owner_of(shared_owner(entity, tenant=tenant)) == Owner(tenant, None, None)
 
 
 @given(names, subjects)

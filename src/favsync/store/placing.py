@@ -67,7 +67,7 @@ async def place(connection: Connection, entity: str, until: datetime) -> Placed:
 
 
 async def settle(connection: Connection, placed: Placed) -> None:
-    """Those changes wait no longer. Raises Unavailable: then they will be placed again, to no effect."""
+    """Those changes wait no longer. Raises LockTimeout, Unavailable: then they will be placed again, to no effect."""
     with translated():
         await connection.execute(_SETTLE, placed.entity, placed.users, placed.items, placed.seqs)
 
