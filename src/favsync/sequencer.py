@@ -129,11 +129,11 @@ class Sequencer:
             before = self._heads.get(entity)
             if before == head:
                 continue
-            self._heads[entity] = head
+            changed = followed = self._hub.owners(entity)
+            if followed and before is not None and before < head:
+                moved = await placing.owners(connection, entity, before, most=OWNERS_MAX)
+                changed = followed if moved is None else followed & moved
+            self._heads[entity] = head  # not before: had the database gone, this would be told when it is back
             self._hub.post(Topic(entity))
-            if followed := self._hub.owners(entity):
-                changed = None
-                if before is not None and before < head:
-                    changed = await placing.owners(connection, entity, before, most=OWNERS_MAX)
-                for owner in followed if changed is None else followed & changed:
-                    self._hub.post(Topic(entity, owner))
+            for owner in changed:
+                self._hub.post(Topic(entity, owner))
