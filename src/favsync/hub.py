@@ -97,6 +97,12 @@ class Hub:
         if board := self._boards.get(topic.entity, {}).get(topic.owner):
             board.post()
 
+    def post_all(self) -> None:
+        """There may be news of everything."""
+        for of_entity in self._boards.values():
+            for board in of_entity.values():
+                board.post()
+
     def owners(self, entity: str) -> set[str]:
         """Those whose records of a stored entity somebody follows."""
         return {owner for owner in self._boards.get(entity, ()) if owner is not None}

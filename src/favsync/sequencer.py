@@ -76,7 +76,7 @@ class Sequencer:
             self._hub.woken.clear()
             writes = self._hub.writes
             if began >= self._checked_at + EPOCH_S:
-                await self._database.check_epoch(connection)
+                await self._check_epoch(connection)
                 self._checked_at = began
             again = look and await self._place(connection)
             await self._tell(connection, await placing.heads(connection))
@@ -86,6 +86,13 @@ class Sequencer:
             await asyncio.sleep(began + GATHER_S - time.monotonic())
             woken = await self._woken()
             look = not woken or self._hub.writes != writes  # else another process has placed something
+
+    async def _check_epoch(self, connection: Connection) -> None:
+        """Whoever follows something in an epoch that is over has to hear that."""
+        before = self._database.epoch.id
+        await self._database.check_epoch(connection)
+        if self._database.epoch.id != before:
+            self._hub.post_all()
 
     async def _woken(self) -> bool:
         """Waits for something to do; False where nothing is known of, and it is time to look."""

@@ -102,6 +102,8 @@ class View:
 
     async def follow(self, caller: Identity) -> web.StreamResponse:
         """The records as events, by when they changed, and then each that changes; each with its cursor."""
+        if self._place is not None:
+            raise MalformedRequest("`page` leads to a list: events go on behind `after`, or Last-Event-ID.")
         await self.check()
         [entity] = self._keys
         start = _At(self._epoch.id, self._after or 0)
