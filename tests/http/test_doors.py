@@ -23,6 +23,7 @@ SAMPLE = {"{name}": "not-found"}
 OTHER_SECRET = "the secret of another tenant's issuer"
 # By its date each is told apart, for all are of the same item.
 ANNS, THEIRS = "2020-01-01T00:00:00.111Z", "2020-01-02T00:00:00.222Z"
+ANNS_RECORDS = {entity: [{"item": "same", "actionDate": ANNS, "action": "ADD"}] for entity in ("favorites", "notes")}
 SHARED = {"main": "2020-01-03T00:00:00.333Z", "other": "2020-01-03T00:00:00.444Z"}
 DECLARED = declared("""
     [entities.notes.fields]
@@ -51,6 +52,13 @@ def routes(app: web.Application) -> list[tuple[str, str]]:
     return [(route.method, route.resource.canonical) for route in app.router.routes() if route.resource]
 
 
+async def placed(client: Client, feeds: set[str], headers: dict[str, str]) -> None:
+    """Returns when each of the feeds shows something."""
+    for path in feeds:
+        found = await (await client.get(path, params={"wait": 30}, headers=headers)).json()
+        assert found["changes"], path
+
+
 async def test_the_table_of_who_may_pass(serve: Serve) -> None:
     """Each route, asked by each kind of caller; the table in docs/protocol.md is what comes out."""
     other = issuers.read_issuers(
@@ -65,29 +73,33 @@ async def test_the_table_of_who_may_pass(serve: Serve) -> None:
         "another tenant": {"Authorization": f"Bearer {token('ann', **elsewhere)}"},
         "no scope": bearer("cy"),
         "`sync:any`": backend("dan"),
+        "`feed:read`": {"Authorization": f"Bearer {token('eve', scope=issuers.FEED_READ)}"},
     }
     for tenant, headers in (("main", backend()), ("other", backend(claims=elsewhere))):
         await client.post("/sync/sessions", json=[sample("shared", SHARED[tenant])], headers=headers)
+    await client.post("/sync", json=ANNS_RECORDS, headers=bearer("ann"))
+    await placed(client, {f"/feed/{name}" for name in ("favorites", "notes", "sessions")}, callers["`feed:read`"])
     rows: dict[tuple[str, ...], list[str]] = {}
     assert len(routes(client.app)) > 30
     for method, path in routes(client.app):
         cells = []
         for name, headers in callers.items():
-            anns = {entity: [sample("same", ANNS)] for entity in ("favorites", "notes")}
-            await client.post("/sync", json=anns, headers=bearer("ann"))
+            await client.post("/sync", json=ANNS_RECORDS, headers=bearer("ann"))
             url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
             body = body_for(path) if method == "POST" else None
             sent = headers | {"Prefer": "return=representation"}
             response = await client.request(method, url, headers=sent, json=body)
             text, status = await response.text(), response.status
             tenant = "other" if name == "another tenant" else "main"
-            assert ANNS not in text, f"{method} {path} shows what is Ann's"
+            shows = status == 200 and method != "HEAD"
+            to_all = shows and path in ("/feed/favorites", "/feed/notes")
+            assert (ANNS in text) == to_all, f"{method} {path} to {name}, of Ann"
             for one, date in SHARED.items():
-                shown = (path, one) == ("/sync/sessions", tenant) and status == 200 and method != "HEAD"
+                shown = path in ("/sync/sessions", "/feed/sessions") and one == tenant and shows
                 assert (date in text) == shown, f"{method} {path} to {name}, of the tenant {one}"
             got = str(status)
             if status == 200 and "private" in response.headers.get("Cache-Control", ""):
-                got += ", their tenant's" if path == "/sync/sessions" else ", their own"
+                got += ", their tenant's" if path == "/sync/sessions" or "/feed/" in path else ", their own"
             cells.append(got)
             content = await (await client.get("/sync", headers=bearer("ann"))).json()
             assert [one["actionDate"] for records in content.values() for one in records] == [ANNS] * 2, (

@@ -90,9 +90,14 @@ async def test_the_age_of_the_oldest_change_that_waits(
     await until(0, 0)
     record = {"item": "x", "actionDate": "2020-01-01T00:00:00Z", "action": "ADD"}
     await client.post("/postUserFavorites", json=[record], headers=bearer())
-    await until(0.000001, 60)
-    await connection.execute("UPDATE feed_pending SET written_at = written_at - interval '1 hour'")
-    await until(3600, 3700)
+    while (await read(client))["favsync_feed_placed_total"] != 1:
+        await asyncio.sleep(0.05)
+    async with connection.transaction():  # which the sequencers cannot get past
+        await connection.execute("SELECT FROM feed_head FOR UPDATE")
+        await client.post("/postUserFavorites", json=[record | {"item": "y"}], headers=bearer())
+        await until(0.000001, 60)
+    await until(0, 0)
+    assert (await read(client))["favsync_feed_placed_total"] == 2
 
 
 async def test_a_stalled_event_loop_shows(client: Client) -> None:

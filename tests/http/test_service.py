@@ -110,6 +110,9 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "maxItemLength": 255,
         "maxFieldsBytes": 65536,
         "maxLimit": 10_000,
+        "maxFeedLimit": 5000,
+        "maxWaitSeconds": 60,
+        "maxStreams": 5000,
         "maxAnswerFieldsBytes": 8 * 1024**2,
         "maxClockSkewSeconds": 600,
         "maxTokenLength": 8192,
@@ -127,7 +130,9 @@ async def test_the_index_tells_the_limits(client: Client) -> None:
         "answerTimeoutSeconds": 30,
         "maxBytesHeldForClients": 268435456,
     }
-    assert content["entities"] == {"favorites": {"path": "/sync/favorites", "scope": "user", "maxItems": 10000}}
+    assert content["entities"] == {
+        "favorites": {"path": "/sync/favorites", "feed": "/feed/favorites", "scope": "user", "maxItems": 10000}
+    }
     assert {"/getUserFavorites", "/postUserFavorites", "/sync"} <= set(content["links"].values())
     for link in (*content["links"].values(), "/sync/favorites"):
         response = await client.get(link, headers=bearer())
