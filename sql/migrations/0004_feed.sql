@@ -32,12 +32,15 @@ ALTER TABLE feed_pending SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vac
 -- Gives positions to what of an entity waits in feed_pending since p_until or longer, p_limit rows of it at most, and
 -- commits with the statement that calls it: its lock is held for no round trip. Whoever called then deletes, in a
 -- transaction of its own, the rows that it was told: their versions are in the feed, or superseded there.
+-- Fewer rows where they are large. What is told fits into the buffers of a socket: PostgreSQL sends it before it
+-- commits, and who has stopped reading would else hold the lock. And 8 MiB of fields are placed well within any limit.
 --   users, items, seqs  those rows, place by place
+--   more                whether others wait
 --   placed              how many records of the feed have a new position
 --   head                the feed's last position
 -- A second sequencer, or a late or a killed one, meets what is placed already, and changes nothing.
 CREATE FUNCTION place(p_entity text, p_until timestamptz, p_limit bigint)
-RETURNS TABLE (users text[], items text[], seqs bigint[], placed bigint, head bigint)
+RETURNS TABLE (users text[], items text[], seqs bigint[], more boolean, placed bigint, head bigint)
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$
 #variable_conflict use_column
@@ -52,6 +55,10 @@ BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'place() must see what was committed while it waited for its lock';
   END IF;
+  -- A position that somebody has seen must not be given away again after a crash.
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
   SELECT h.position INTO head FROM feed_head h WHERE h.entity = p_entity FOR UPDATE;
   IF NOT FOUND THEN
     INSERT INTO feed_head (entity, position, horizon) VALUES (p_entity, 0, 0) ON CONFLICT (entity) DO NOTHING;
@@ -61,11 +68,20 @@ BEGIN
   -- Read under the lock, in a snapshot of its own: what another sequencer placed and deleted meanwhile is not here, so
   -- that a purge, which takes the same lock, never sees its work undone.
   SELECT coalesce(array_agg(p.user_id), '{}'), coalesce(array_agg(p.item), '{}'), coalesce(array_agg(p.seq), '{}'),
-         array_agg(p.action_us), array_agg(p.deleted), array_agg(p.digest), array_agg(p.fields::text)
+         array_agg(p.action_us), array_agg(p.deleted), array_agg(p.digest), array_agg(p.fields)
     INTO users, items, seqs, v_action_us, v_deleted, v_digest, v_fields
-    FROM (SELECT * FROM feed_pending
-           WHERE entity = p_entity AND written_at <= p_until
-           ORDER BY written_at LIMIT p_limit) p;
+    FROM (SELECT q.*, row_number() OVER w AS place,
+                 sum(octet_length(q.user_id) + octet_length(q.item)) OVER w AS names_bytes,
+                 sum(octet_length(q.fields)) OVER w AS fields_bytes
+            FROM (SELECT user_id, item, seq, action_us, deleted, digest, fields::text, written_at
+                    FROM feed_pending
+                   WHERE entity = p_entity AND written_at <= p_until
+                   ORDER BY written_at LIMIT p_limit + 1) q
+          WINDOW w AS (ORDER BY q.written_at ROWS UNBOUNDED PRECEDING)) p
+   WHERE p.place = 1 OR (p.place <= p_limit AND p.names_bytes <= 49152 AND coalesce(p.fields_bytes, 0) <= 8388608);
+  more := EXISTS (SELECT FROM feed_pending
+                   WHERE entity = p_entity AND written_at <= p_until
+                   OFFSET cardinality(users) LIMIT 1);
 
   v_now := clock_timestamp();
   INSERT INTO feed AS f (entity, user_id, item, position, seq, action_us, deleted, digest, fields, placed_at)

@@ -56,7 +56,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
         declared={entity.stored: entity.scope for entity in settings.entities},
         synchronous_failover=settings.synchronous_failover,
     )
-    app[keys.HUB] = Hub()
+    app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)
     app[keys.SYNC] = Sync(
         app[keys.DATABASE],

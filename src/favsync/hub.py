@@ -19,13 +19,14 @@ class Topic(NamedTuple):
 
 
 class Board:
-    """Where the news of one topic is posted. `number`: of the latest."""
+    """Where the news of one topic is posted. `number`: of the latest. `turns`: of those who read."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: asyncio.Semaphore) -> None:
         self.number = 0
         self.followers = 0
         self._changed = asyncio.Event()
         self._reads: dict[Hashable, asyncio.Task[Any]] = {}
+        self._turns = turns
 
     def post(self) -> None:
         self.number += 1
@@ -48,10 +49,14 @@ class Board:
         key = (self.number, what)
         task = self._reads.get(key)
         if task is None:
-            task = self._reads[key] = asyncio.ensure_future(reader())
+            task = self._reads[key] = asyncio.create_task(self._in_turn(reader))
             task.add_done_callback(lambda done: self._forget(key, done))
         result: _T = await asyncio.shield(task)
         return result
+
+    async def _in_turn(self, reader: Callable[[], Awaitable[_T]]) -> _T:
+        async with self._turns:
+            return await reader()
 
     def _forget(self, key: Hashable, done: asyncio.Task[Any]) -> None:
         del self._reads[key]
@@ -63,9 +68,11 @@ class Hub:
     """The boards of all topics that somebody follows.
 
     `woken`: set when there is something for the sequencer to do. `writes`: rises when records were written.
+    `reads`: how many of those who follow may read at once, so that a crowd leaves others a connection.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads: int = 5) -> None:
+        self._turns = asyncio.Semaphore(reads)
         self.woken = asyncio.Event()
         self.writes = 0
         self._boards: dict[str, dict[str | None, Board]] = {}
@@ -74,7 +81,7 @@ class Hub:
     def follow(self, topic: Topic) -> Iterator[Board]:
         """The topic's board. What changed before this is to be read; of what changes from now on there is news."""
         of_entity = self._boards.setdefault(topic.entity, {})
-        board = of_entity.setdefault(topic.owner, Board())
+        board = of_entity.setdefault(topic.owner, Board(self._turns))
         board.followers += 1
         try:
             yield board

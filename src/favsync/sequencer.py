@@ -6,6 +6,7 @@ One runs in each process, and none of them leads: whatever one has placed, anoth
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Mapping
 
 import structlog
@@ -14,7 +15,7 @@ from favsync.core.errors import LockTimeout, Unavailable
 from favsync.hub import Hub, Topic
 from favsync.metrics import Metrics
 from favsync.store import placing
-from favsync.store.database import Database
+from favsync.store.database import Database, leaving
 from favsync.store.placing import Connection, Placed
 
 _log = structlog.get_logger(__name__)
@@ -42,6 +43,7 @@ class Sequencer:
         self._failing: set[str] = set()  # entities whose fault was said
         self._obstacle: str | None = None
         self._checked_at = 0.0
+        self._epoch: uuid.UUID | None = None  # that was told of
 
     async def run(self) -> None:
         """Goes on until it is cancelled, whatever happens to the database."""
@@ -75,11 +77,12 @@ class Sequencer:
             began = time.monotonic()
             self._hub.woken.clear()
             writes = self._hub.writes
-            if began >= self._checked_at + EPOCH_S:
-                await self._check_epoch(connection)
-                self._checked_at = began
-            again = look and await self._place(connection)
-            await self._tell(connection, await placing.heads(connection))
+            with leaving(connection):
+                if began >= self._checked_at + EPOCH_S:
+                    await self._check_epoch(connection)
+                    self._checked_at = began
+                again = look and await self._place(connection)
+                await self._tell(connection, await placing.heads(connection))
             self._note(None)
             if again:
                 continue
@@ -89,9 +92,9 @@ class Sequencer:
 
     async def _check_epoch(self, connection: Connection) -> None:
         """Whoever follows something in an epoch that is over has to hear that."""
-        before = self._database.epoch.id
         await self._database.check_epoch(connection)
-        if self._database.epoch.id != before:
+        known, self._epoch = self._epoch, self._database.epoch.id
+        if known not in (None, self._epoch):
             self._hub.post_all()
 
     async def _woken(self) -> bool:
@@ -107,7 +110,7 @@ class Sequencer:
         found = await placing.waiting(connection, sorted(self._blocked))
         was_blocked, self._blocked = self._blocked, set()
         done: list[Placed] = []
-        for entity, until in found:
+        for entity, until, _ in found:
             try:
                 done.append(await placing.place(connection, entity, until))
                 self._failing.discard(entity)
@@ -128,7 +131,8 @@ class Sequencer:
                 await placing.settle(connection, placed)
         if news and self._listen:
             await placing.hint(connection)
-        return any(placed.full for placed in done) or bool(was_blocked or (self._blocked and done))
+        more = sum(one.number for one in found) >= placing.CHANGES_MAX or any(placed.more for placed in done)
+        return bool(done and more) or bool(was_blocked or (self._blocked and done))
 
     async def _tell(self, connection: Connection, heads: Mapping[str, int]) -> None:
         """Tells those who follow a feed that has grown, or records that have a new place in it."""

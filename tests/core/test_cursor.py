@@ -4,7 +4,7 @@ import base64
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from favsync.core.cursor import SEQ_MAX, FeedPlace, Place, Seal
@@ -236,6 +236,7 @@ def test_the_cursor_of_a_feed_is_what_it_was_in_the_last_release() -> None:
 
 
 @given(seqs, seqs)
+@example(7, 7)
 def test_all_who_are_beyond_their_base_are_at_the_same_place(position: int, base: int) -> None:
     place = FeedPlace.of(position, base)
     assert place.position == position

@@ -208,6 +208,8 @@ async def test_every_header_is_described(client: Client) -> None:
     document = await (await client.get("/openapi.json")).json()
     bad = {"Authorization": "Bearer x"}
     gone = {"after": "A" * 34}
+    reads = {"Authorization": f"Bearer {token('eve', scope=issuers.FEED_READ)}"}
+    feeds: set[object] = set()
     met: set[object] = set()
     for method, path in routes(client.app):
         url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
@@ -220,6 +222,7 @@ async def test_every_header_is_described(client: Client) -> None:
             (backend("ann", Prefer="return=representation"), {"limit": "1"}),
             (bearer(Prefer="return=minimal"), {}), (bearer(Prefer="return=representation"), {}),
             (bearer(**{"Content-Encoding": "br"}), {}), (bearer(**{"Accept-Encoding": "identity"}), {}),
+            (reads, {}), (reads, {"after": "A" * 44}), (reads, {"after": "x"}), (reads, {"wait": "1", "limit": "1"}),
         ):  # fmt: skip
             response = await client.request(method, url, headers=headers, params=params, json=body)
             described = document["paths"][path][method.lower()]["responses"][str(response.status)]
@@ -228,8 +231,10 @@ async def test_every_header_is_described(client: Client) -> None:
             assert sent <= told, (method, path, response.status, sent - told)
             assert told - sent <= OPTIONAL, (method, path, response.status, told - sent)
             met.add(response.status)
+            feeds |= {response.status} if "/feed/" in path else set()
             met |= {"Link"} & sent
     assert met == {200, 204, 304, 400, 401, 403, 410, 415, "Link"}
+    assert feeds == {200, 204, 400, 401, 403, 410}
 
 
 async def test_head_is_get_without_a_body(client: Client) -> None:

@@ -1,12 +1,13 @@
 """On 80,000 rows, with the planner's default settings, no hot statement reads a table from end to end."""
 
 import re
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
 
 from favsync.core.record import Key, Record, Version
-from favsync.store import records, sql
+from favsync.store import placing, purging, records, sql
 from favsync.store.database import SESSION, Database
 
 READS = {
@@ -48,6 +49,82 @@ async def test_reads_use_their_index(filled: asyncpg.Connection, name: str, mode
         assert "Seq Scan" not in lines
         assert index in lines, lines
         assert max(map(float, re.findall(r"actual time=\S+ rows=([\d.]+)", lines))) <= 101, lines
+
+
+FEED_READS = {
+    "feed/page": ("'e', 20000, 100", "feed_by_position"),
+    "feed/owners": ("'e', 20000, 100", "feed_by_position"),
+    "feed/horizon": ("'e', now()", "feed_tombstones"),
+    "pending/waiting": ("100, '{}'", "feed_pending_by_age"),
+    "pending/settle": ("'e', '{ann1,ann2}', '{item30001,item30002}', '{30002,30003}'", "feed_pending_pkey"),
+    "pending/oldest": (None, "feed_pending_by_age"),
+}
+
+
+@pytest.fixture
+async def with_feeds(connection: asyncpg.Connection) -> asyncpg.Connection:
+    """One of 40,000 records, one in ten a tombstone, half of them changed since; and others before and behind."""
+    await connection.execute(
+        """
+        INSERT INTO feed
+          SELECT 'e', 'ann' || i % 100, 'item' || i, i, i, 1, i % 10 = 0, '', null, now() - interval '1 day'
+          FROM generate_series(1, 40000) i;
+        INSERT INTO feed SELECT e, user_id, item, position, seq, action_us, deleted, digest, fields, placed_at
+          FROM feed, unnest('{d,f}'::text[]) e WHERE position <= 1000;
+        INSERT INTO feed_head SELECT entity, max(position), 0 FROM feed GROUP BY 1;
+        INSERT INTO feed_pending (user_id, entity, item, seq, action_us, deleted, digest, fields)
+          SELECT user_id, entity, item, seq + 1, 2, false, '', null FROM feed WHERE entity = 'e' AND position > 20000;
+        ANALYZE;
+        """
+    )
+    return connection
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_feeds_are_read_by_their_indexes(with_feeds: asyncpg.Connection, mode: str) -> None:
+    """And so is what waits: however much there is, no more is read than is asked for. feed_head has a row an entity."""
+    for setting, value in (SESSION | {"plan_cache_mode": mode}).items():
+        await with_feeds.execute(f"SET {setting} = '{value}'")
+    for name, (args, index) in FEED_READS.items():
+        await with_feeds.execute(f"PREPARE hot AS {sql.query(name)}")
+        rows = await with_feeds.fetch(f"EXPLAIN ANALYZE EXECUTE hot{f'({args})' if args else ''}")
+        await with_feeds.execute("DEALLOCATE hot")
+        lines = [row[0] for row in rows]
+        plan = "\n".join(lines)
+        assert not re.search(r"Seq Scan on (?!feed_head)", plan), plan
+        assert index in plan, plan
+        read = [float(count) for count in re.findall(r"actual time=\S+ rows=([\d.]+)", plan)]
+        assert read, plan
+        assert max(read) <= 101, plan
+        thrown_away = [int(count) for count in re.findall(r"Rows Removed by Filter: (\d+)", plan)]
+        assert sum(thrown_away) <= 2, plan
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+async def test_placing_reads_no_table_from_end_to_end(
+    with_feeds: asyncpg.Connection, dsn: str, *, analyzed: bool
+) -> None:
+    """Nor does a purge; nor where the tables were empty when they were analysed."""
+    if not analyzed:
+        for table in ("feed", "feed_pending"):
+            await with_feeds.execute(f"CREATE TABLE kept AS SELECT * FROM {table}; TRUNCATE {table}")
+            await with_feeds.execute(f"ANALYZE {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")
+    before = await _scans(with_feeds)
+    # Settling is planned anew five times, and then may well read the whole of a table that is small.
+    own = await asyncpg.connect(dsn, server_settings=SESSION | {"plan_cache_mode": "force_generic_plan"})
+    for _turn in range(8):
+        for entity, until, _ in await placing.waiting(own):
+            done = await placing.place(own, entity, until)
+            assert done.gained == placing.CHANGES_MAX
+            await placing.settle(own, done)
+            await placing.owners(own, entity, done.head - 10, most=100)
+    assert (await purging.purge(own, "d", datetime(2100, 1, 1, tzinfo=UTC))).removed > 0
+    await own.execute("SELECT pg_stat_force_next_flush()")
+    await own.close()
+    after = await _scans(with_feeds)
+    assert after["feed_pending"]["idx_scan"] - before["feed_pending"]["idx_scan"] >= 8
+    for table in ("feed", "feed_pending"):
+        assert after[table]["seq_scan"] == before[table]["seq_scan"], table
 
 
 @pytest.mark.parametrize("size", [1, 32, 1000])

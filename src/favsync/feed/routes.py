@@ -26,6 +26,7 @@ _EXPIRED = (
     "The cursor is not one to continue from: read the feed from its beginning, without `after`. What you have of it, "
     "and do not meet again up to the first answer whose `hasMore` is false, was deleted."
 )
+_LOOK_S = 5.0  # where nobody tells of news
 _NUMBER = re.compile(r"[0-9]{1,4}")
 
 
@@ -108,7 +109,7 @@ class _Reader:
                         page = await board.read(asked, lambda: self._page(self._place, limit=self._limit))
                         if page.changes:
                             return page
-                        await board.beyond(number, wait_s=WAIT_MAX_S)
+                        await board.beyond(number, wait_s=_LOOK_S)
         except (TimeoutError, Ended):
             return page
 

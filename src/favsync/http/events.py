@@ -1,8 +1,8 @@
 """Event streams: what is there, and then what comes, for as long as somebody reads."""
 
 import asyncio
-import contextlib
 import functools
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -26,6 +26,7 @@ _log = structlog.get_logger(__name__)
 COMMENT_S = 15.0  # without an event
 AGAIN_S = 1.0  # after the database could not be read
 PROOF_S = 60.0  # after which a token has to be good still
+UNPROVEN_S = 300.0  # for which its issuer may be away meanwhile
 LAST_WORDS_S = 1.0
 ROWS_MAX = 100  # that a stream holds at a time, and
 BYTES_MAX = 256 * 1024  # of fields in them, however slow its reader is
@@ -96,7 +97,7 @@ async def follow(
             async with asyncio.timeout(left_s(caller)):
                 await response.prepare(request)
                 await response.write(b": favsync\n\n")
-                await _pump(response, board, state, read, functools.partial(_prove, request, caller))
+                await _pump(response, board, state, read, _Proof(request, caller))
     except Ended as ended:
         reason = ended.reason
     except (TimeoutError, Unauthenticated):
@@ -120,18 +121,16 @@ async def _pump(
     board: Board,
     state: _State,
     read: _Reader[_State],
-    prove: Callable[[], Awaitable[None]],
+    proof: "_Proof",
 ) -> None:
-    spoke_at = proved_at = time.monotonic()
+    spoke_at = time.monotonic()
     while True:
-        if time.monotonic() > proved_at + PROOF_S:
-            await prove()
-            proved_at = time.monotonic()
+        await proof.renew()
         number, wait_s = board.number, COMMENT_S
         try:
             behind, events = await board.read(state, functools.partial(read, state))
         except Unavailable:
-            behind, events, wait_s = state, b"", AGAIN_S
+            behind, events, wait_s = state, b"", random.uniform(0.5, 1.5) * AGAIN_S  # noqa: S311 -- no secret
         if events:
             await response.write(events)
             spoke_at = time.monotonic()
@@ -144,12 +143,31 @@ async def _pump(
             spoke_at = time.monotonic()
 
 
-async def _prove(request: web.Request, caller: Identity) -> None:
-    """The token may have been revoked, or its issuer's key. Raises Unauthenticated."""
-    with contextlib.suppress(IssuerUnavailable, TooManyRequests):
-        now = await identify(request)
-        if now.owner != caller.owner or not caller.scopes <= now.scopes:
+class _Proof:
+    """That the caller's token is good still: it may have been revoked, or its issuer's key."""
+
+    def __init__(self, request: web.Request, caller: Identity) -> None:
+        self._request = request
+        self._caller = caller
+        self._due_at = time.monotonic() + PROOF_S
+        self._over_at = self._due_at + UNPROVEN_S
+
+    async def renew(self) -> None:
+        """Once a minute; sooner where nobody could tell. Raises Unauthenticated, also where nobody can for long."""
+        now = time.monotonic()
+        if now < self._due_at:
+            return
+        try:
+            caller = await identify(self._request)
+        except (IssuerUnavailable, TooManyRequests):
+            if now > self._over_at:
+                raise Unauthenticated(token_sent=True) from None
+            self._due_at = now + COMMENT_S
+            return
+        if caller.owner != self._caller.owner or not self._caller.scopes <= caller.scopes:
             raise Unauthenticated(token_sent=True)
+        self._due_at = now + PROOF_S
+        self._over_at = self._due_at + UNPROVEN_S
 
 
 async def _say_goodbye(request: web.Request, response: web.StreamResponse, reason: Reason) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -23,6 +23,7 @@ _PING = sql.query("database/ping")
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 3.0
 COMMAND_TIMEOUT_S = 8.0
+FOREVER_S = 10.0**6
 PING_TIMEOUT_S = 2.0
 RETRY_MAX_S = 2.0
 OLDEST_SERVER = 150000
@@ -142,6 +143,17 @@ class Database:
         idle = self._pool.get_idle_size()
         return self._pool.get_size() - idle, idle
 
+    async def write(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
+        """As `fetch`, for a statement that commits.
+
+        It is given up by leaving, and not by cancelling: a commit that waits for a standby would be ended by that, and
+        be seen, while the standby has not got it.
+        """
+        async with self.connection() as connection:
+            with leaving(connection):
+                rows: list[asyncpg.Record] = await connection.fetch(query, *args, timeout=FOREVER_S)
+                return rows
+
     async def fetch(self, query: str, *args: object) -> Sequence[asyncpg.Record]:
         async with self.connection() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(query, *args)
@@ -158,7 +170,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def dedicated(self, name: str) -> AsyncIterator[asyncpg.Connection]:
-        """A connection beside the pool, for one who keeps it; `name`: what PostgreSQL shows of whose it is.
+        """A connection beside the pool, for one who keeps it, `leaving` it where something takes too long.
+
+        `name`: what PostgreSQL shows of whose it is.
 
         What is raised by the driver itself, in the block, is turned into ours.
         """
@@ -166,7 +180,6 @@ class Database:
             connection = await asyncpg.connect(
                 **self._target,
                 timeout=CONNECT_TIMEOUT_S,
-                command_timeout=COMMAND_TIMEOUT_S,
                 server_settings=SESSION | {"application_name": name},
             )
             try:
@@ -233,6 +246,12 @@ class Database:
             _log.warning("the database does not keep what it acknowledges when it crashes", off=lax)
 
     async def _know_epoch(self, connection: asyncpg.Connection, here: Place) -> None:
+        met = self._epoch.begun if self._epoch else here
+        if met.database == here.database and (met.timeline or 0) > (here.timeline or met.timeline or 0):
+            # Its own row would say so only where it had been promoted itself.
+            raise Unavailable(
+                f"The database is on timeline {here.timeline}, behind {met.timeline}, where it was before."
+            )
         stands = await epoch.standing(connection, here, synchronous_failover=self._synchronous_failover)
         if stands is None:
             # In a task and on a connection of its own, for it may take longer than whoever needs it may wait.
@@ -251,6 +270,16 @@ class Database:
         async with self._unlimited() as connection:
             [identity] = await connection.fetch(IDENTITY)
             await epoch.begin(connection, Place.of(identity))
+
+
+@contextlib.contextmanager
+def leaving(connection: asyncpg.Connection | asyncpg.pool.PoolConnectionProxy) -> Iterator[None]:
+    """Breaks the connection off where the block takes too long: what is under way fails, and PostgreSQL ends alone."""
+    timer = asyncio.get_running_loop().call_later(COMMAND_TIMEOUT_S, connection.terminate)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def _leave(_connection: asyncpg.Connection) -> None:

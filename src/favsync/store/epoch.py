@@ -75,7 +75,7 @@ async def standing(connection: asyncpg.Connection, here: Place, *, synchronous_f
         return None
     await connection.execute(_PROMOTE, *here)
     _log.warning("the database was promoted; its epoch goes on", timeline=now)
-    return found
+    return found._replace(begun=here)
 
 
 async def begin(connection: asyncpg.Connection, here: Place, *, anyway: bool = False) -> uuid.UUID | None:

@@ -20,34 +20,34 @@ _PLACE = sql.query("feed/place")
 _HINT = sql.query("feed/hint")
 _HEADS = sql.query("feed/heads")
 _OWNERS = sql.query("feed/owners")
-_LOCK = sql.query("reconcile/lock")
 _FORGET_PLACED = sql.query("reconcile/forget_placed")
 _FORGET_PENDING = sql.query("reconcile/forget_pending")
-_QUEUE = sql.query("reconcile/queue")
-_RAISE_HEADS = sql.query("reconcile/heads")
+_HEADS_ALL = sql.query("reconcile/heads")
+_PLACE_ALL = sql.query("reconcile/place")
+_SETTLE_ALL = sql.query("reconcile/settle")
 
 
 class Waiting(NamedTuple):
-    """An entity of which changes wait to be placed, the latest of those to be placed now since `until`."""
+    """An entity of which `number` changes are to be placed now, the latest of which has waited since `until`."""
 
     entity: str
     until: datetime
+    number: int
 
 
 class Placed(NamedTuple):
-    """Changes of `entity` that are in its feed, or superseded there; `gained` new positions, up to `head`."""
+    """Changes of `entity` that are in its feed, or superseded there; `gained` new positions, up to `head`.
+
+    `more`: others wait.
+    """
 
     entity: str
     users: list[str]
     items: list[str]
     seqs: list[int]
+    more: bool
     gained: int
     head: int
-
-    @property
-    def full(self) -> bool:
-        """There may be more."""
-        return len(self.users) == CHANGES_MAX
 
 
 async def waiting(connection: Connection, but: Sequence[str] = ()) -> list[Waiting]:
@@ -92,7 +92,7 @@ async def heads(connection: Connection) -> dict[str, int]:
 
 
 async def owners(connection: Connection, entity: str, after: int, *, most: int) -> set[str] | None:
-    """Whose records have a place after a position; None where more than `most` do. Raises Unavailable."""
+    """Whose records have a place after a position; None where more than `most` places are. Raises Unavailable."""
     with translated():
         rows = await connection.fetch(_OWNERS, entity, after, most + 1)
     return {row["user_id"] for row in rows} if len(rows) <= most else None
@@ -103,8 +103,5 @@ async def reconcile(connection: Connection) -> None:
 
     For a database whose tables may be of different times. What is not placed yet is placed; positions are not reused.
     """
-    for statement in (_LOCK, _FORGET_PLACED, _FORGET_PENDING, _QUEUE, _RAISE_HEADS):
+    for statement in (_HEADS_ALL, _FORGET_PLACED, _FORGET_PENDING, _PLACE_ALL, _HEADS_ALL, _SETTLE_ALL):
         await connection.execute(statement)
-    while found := await waiting(connection):
-        for entity, until in found:
-            await settle(connection, await place(connection, entity, until))

@@ -49,7 +49,7 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
     """
     keys = [record.key for record in records]
     versions = [record.version for record in records]
-    rows = await database.fetch(
+    rows = await database.write(
         _PUSH,
         [key.user for key in keys],
         [key.entity for key in keys],
