@@ -2,6 +2,7 @@
 //
 //     TOKEN=... node device.ts URL FOLDER USER tap ITEM ADD|DELETE
 //     TOKEN=... node device.ts URL FOLDER USER sync
+//     TOKEN=... node device.ts URL FOLDER USER live
 //               node device.ts URL FOLDER USER list
 //
 // USER is the account that TOKEN speaks for, by a name that stays and that no other account at URL has: with the issuer or
@@ -13,6 +14,7 @@ import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync, type SQLInputValue } from "node:sqlite";
 import { setTimeout as sleep } from "node:timers/promises";
+import { follow } from "./live.ts";
 
 type Item = { item: string; at_us: number; deleted: number };
 type Queued = Item & { offset_ms: number };
@@ -131,6 +133,24 @@ export class Device {
     }
   }
 
+  // One round, and then what changes elsewhere, as it changes, until `signal`; `told` of it once it is stored.
+  async live(signal: AbortSignal, told: (changes: Wire[]) => void): Promise<void> {
+    await this.sync();
+    await follow(`${this.#url}/sync/favorites`, {
+      token: (refused) => {
+        if (refused !== null) throw new Failed("the token is not accepted: sign in again");
+        return this.#token;
+      },
+      cursor: () => this.#row("SELECT cursor FROM state").cursor,
+      store: (changes, cursor, after) => {
+        const stood = this.#take(changes, cursor, after);
+        if (stood) told(changes);
+        return stood;
+      },
+      beginAgain: () => this.#beginAgain(),
+    }, signal);
+  }
+
   // Failed, where this database is another's: what is in it must not be sent with this token.
   #checkAccount(): void {
     const account = accountOf(this.#token);
@@ -177,6 +197,18 @@ export class Device {
   // Whether the cursor is still the one that was sent. If not, another round was here: what came may be old.
   #stands(after: string | null): boolean {
     return this.#row("SELECT cursor FROM state").cursor === after;
+  }
+
+  // From the stream. False, where a round was here meanwhile, and the cursor is another one.
+  #take(changes: Wire[], cursor: string, after: string | null): boolean {
+    return this.#transaction(() => {
+      if (this.#stands(cursor)) return true; // the round had just this
+      if (!this.#stands(after)) return false;
+      for (const one of changes) this.#learn(version(one));
+      this.#run(SETTLE);
+      this.#run("UPDATE state SET cursor = ?, etag = NULL", cursor);
+      return true;
+    });
   }
 
   #readReceipts(after: string | null, rows: Queued[], receipts: Receipt[]): void {
@@ -373,7 +405,11 @@ async function main(): Promise<void> {
     if (command === "tap") console.log(device.tap(values[0] ?? "", values[1] ?? ""));
     else if (command === "sync") await device.sync();
     else if (command === "list") console.log(JSON.stringify(device.listing()));
-    else throw new RangeError("the commands are tap ITEM ADD|DELETE, sync, and list");
+    else if (command === "live") {
+      const stop = new AbortController();
+      for (const name of ["SIGINT", "SIGTERM"]) process.once(name, () => stop.abort());
+      await device.live(stop.signal, (changes) => changes.forEach((one) => console.log(JSON.stringify(one))));
+    } else throw new RangeError("the commands are tap ITEM ADD|DELETE, sync, live, and list");
   } catch (error) {
     console.error(error instanceof Error ? error.message : error);
     process.exitCode = 1;

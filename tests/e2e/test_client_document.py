@@ -18,7 +18,7 @@ from tests.postgres import Server
 ROOT = EXAMPLES.parent
 DOCUMENT = (ROOT / "docs" / "client.md").read_text()
 PYTHON = (EXAMPLES / "device" / "device.py").read_text()
-TYPESCRIPT = (EXAMPLES / "device" / "device.ts").read_text()
+TYPESCRIPT = "".join((EXAMPLES / "device" / name).read_text() for name in ("device.ts", "live.ts"))
 
 
 @pytest.mark.parametrize(
