@@ -129,8 +129,10 @@ class View:
         # The connection that told `seq` may have been to another database than before.
         if seen is None:
             seen = self._place.seq if self._place else self._after or 0
-        if seen > seq or self._database.epoch.id != self._epoch.id:
+        if self._database.epoch.id != self._epoch.id:
             raise CursorExpired
+        if seen > seq:
+            raise self._database.lacks()
 
     def _cursor(self, seq: int) -> str:
         return self._epoch.seal.cursor(self.owner, self._keys, seq)

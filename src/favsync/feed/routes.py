@@ -92,7 +92,9 @@ class _Reader:
         # The connection that gave it may have been to another database than before.
         if self._database.epoch.id != self._epoch.id:
             raise CursorExpired(_EXPIRED)
-        if place and (max(place) > page.head or place.misses(page.horizon)):
+        if place and max(place) > page.head:
+            raise self._database.lacks(_EXPIRED)
+        if place and place.misses(page.horizon):
             raise CursorExpired(_EXPIRED)
         return page
 

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import structlog
 
-from favsync.core.errors import OperatorError, SettingsError, Unavailable
+from favsync.core.errors import CursorExpired, OperatorError, SettingsError, Unavailable
 from favsync.store import entities, epoch, migrate, sql
 from favsync.store.epoch import Place
 from favsync.store.faults import AWAY, translated
@@ -66,6 +66,7 @@ class Database:
         self._migrations = migrate.known()
         self._pool: asyncpg.Pool | None = None
         self._epoch: epoch.Epoch | None = None
+        self._standby = False
         self._warned = False
         self._pinging: asyncio.Task[str | None] | None = None
         self._renewing: asyncio.Task[None] | None = None
@@ -78,6 +79,13 @@ class Database:
         if self._epoch is None:
             raise Unavailable
         return self._epoch
+
+    def lacks(self, what: str | None = None) -> CursorExpired | Unavailable:
+        """The error for a cursor that is ahead of the database: on a standby it may only not have come yet.
+
+        `what`: the detail of a CursorExpired.
+        """
+        return Unavailable("This standby has not caught up yet.") if self._standby else CursorExpired(what)
 
     async def open(self, target: Mapping[str, Any], *, patience_s: float = math.inf) -> None:
         """Returns when the database was reached, migrated and found usable; tries until then, or for `patience_s`.
@@ -262,7 +270,7 @@ class Database:
             stands = await epoch.standing(connection, here, synchronous_failover=self._synchronous_failover)
         if stands is None:
             raise Unavailable  # somebody emptied the table meanwhile
-        self._epoch = stands
+        self._epoch, self._standby = stands, here.timeline is None
 
     async def _renew(self) -> None:
         if not self.opened.is_set():

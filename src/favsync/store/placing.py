@@ -22,6 +22,7 @@ _HEADS = sql.query("feed/heads")
 _OWNERS = sql.query("feed/owners")
 _FORGET_PLACED = sql.query("reconcile/forget_placed")
 _FORGET_PENDING = sql.query("reconcile/forget_pending")
+_NUMBERS_ALL = sql.query("reconcile/streams")
 _HEADS_ALL = sql.query("reconcile/heads")
 _PLACE_ALL = sql.query("reconcile/place")
 _SETTLE_ALL = sql.query("reconcile/settle")
@@ -103,5 +104,6 @@ async def reconcile(connection: Connection) -> None:
 
     For a database whose tables may be of different times. What is not placed yet is placed; positions are not reused.
     """
+    await connection.execute(_NUMBERS_ALL)
     for statement in (_HEADS_ALL, _FORGET_PLACED, _FORGET_PENDING, _PLACE_ALL, _HEADS_ALL, _SETTLE_ALL):
         await connection.execute(statement)
