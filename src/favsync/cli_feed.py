@@ -13,6 +13,8 @@ from favsync.settings import Settings
 from favsync.store import upkeep
 from favsync.store.epoch import Place
 
+OLDER_THAN_MAX_S = 36_500 * 86_400  # what lies before the year 1 is no date
+
 feed = typer.Typer(no_args_is_help=True, help="Keep the feeds.")
 epoch = typer.Typer(no_args_is_help=True, help="The history that cursors belong to.")
 
@@ -41,6 +43,8 @@ def purge(
         older_than_s = parse_duration_s(older_than)
     except ValueError as error:
         raise SettingsError(f"--older-than: {error}") from None
+    if older_than_s > OLDER_THAN_MAX_S:
+        raise SettingsError("--older-than: must be 36500d at most")
     key = entity_key(named[entity].stored, tenant=tenant)
     purged = until_stopped(upkeep.purge(_database(effective), key, older_than_s=older_than_s))
     typer.echo(f"removed {purged.removed} deletions from the feed of {entity}")

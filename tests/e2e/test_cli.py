@@ -1,5 +1,6 @@
 """The command line, as an operator meets it."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import jwt
 
 from tests.e2e.service import SECRET, Service
+from tests.postgres import Server
 
 
 def favsync(*words: str, **variables: object) -> subprocess.CompletedProcess[str]:
@@ -43,6 +45,32 @@ def test_what_is_wrong_is_said_in_one_sentence(data_dir: Path) -> None:
     ):
         done = favsync(*words, data_dir=data_dir)
         assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
+
+
+def test_what_keeps_the_commands_from_a_database_is_said_in_one_sentence(
+    data_dir: Path, dsn: str, postgres: Server
+) -> None:
+    empty = asyncio.run(postgres.create_database("template0"))
+    purge = ["feed", "purge", "--entity"]
+    behind = "the schema is behind this release (0001_records.sql is missing): favsync migrate"
+    wrong, nowhere = dsn.replace("favsync:", "favsync:hunter2"), "postgresql://favsync@/x?host=/nowhere"
+    for words, settings, said in (
+        (["epoch", "show"], {}, f"data_dir: {data_dir} holds no database"),
+        (["epoch", "new"], {}, f"data_dir: {data_dir} holds no database"),
+        ([*purge, "favorites", "--older-than", "1d"], {}, f"data_dir: {data_dir} holds no database"),
+        ([*purge, "notes", "--older-than", "1d"], {}, "--entity: 'notes' is not declared; there are: favorites"),
+        ([*purge, "favorites", "--older-than", "soon"], {}, "--older-than: is not a duration such as"),
+        (["epoch", "show"], {"database_url": postgres.dsn(empty)}, behind),
+        (["epoch", "new"], {"database_url": postgres.dsn(empty)}, behind),
+        (["epoch", "new"], {"database_url": wrong}, "the database: password authentication failed"),
+        (["epoch", "new"], {"database_url": nowhere}, "the database: "),
+    ):
+        done = favsync(*words, **{"data_dir": data_dir, **settings})
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done
+        assert done.stderr.startswith(f"favsync: {said}"), words
+        assert "hunter2" not in done.stderr
+    assert not data_dir.exists()
+    asyncio.run(postgres.drop_database(empty))
 
 
 def test_a_secret_that_was_cut_short_is_not_signed_with(data_dir: Path) -> None:

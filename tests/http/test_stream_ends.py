@@ -51,6 +51,13 @@ async def test_a_stream_ends_with_its_token(client: Client, path: str, left_s: f
     assert await ended(client, "token") == 1
 
 
+async def test_until_then_it_tells_what_comes(client: Client) -> None:
+    async with stream(client, NOTES, reader(claims={"exp": time.time() + 15 - LEEWAY_S})) as opened:
+        for item in "ab":
+            await post(client, NOTES, [note(item)], bearer("mirror"))
+            assert await opened.items(1) == [item]
+
+
 async def test_one_whose_token_says_no_end_goes_on(client: Client) -> None:
     """What a proxy vouches for, say; here, a token that ends in the next century."""
     async with stream(client, NOTES, bearer()) as opened:
@@ -177,8 +184,9 @@ def raw(path: str, headers: dict[str, str], version: str = "1.1") -> bytes:
 
 
 @pytest.mark.parametrize("ends", ["write_eof", "close"])
-async def test_who_leaves_gives_up_the_place(client: Client, ends: str) -> None:
+async def test_who_leaves_gives_up_the_place(client: Client, ends: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, and not when there is something to tell: also by saying that nothing more will be asked."""
+    monkeypatch.setattr(events, "COMMENT_S", 3600.0)
     _reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write(raw(NOTES, bearer()))
     await until(lambda: streams(client) == 1)
