@@ -31,6 +31,7 @@ STORAGE = web.AppKey("storage", asyncio.Task[None])
 
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
+_SEQUENCER_STOP_S = 0.5  # it has nothing to put in order; where PostgreSQL stands still, it may not hear
 _EMBEDDED_STOP_S = 3.0
 
 
@@ -111,7 +112,7 @@ async def _sequencer(app: web.Application) -> AsyncIterator[None]:
     running = asyncio.create_task(sequencer.run())
     yield
     running.cancel()
-    await asyncio.wait([running])
+    await asyncio.wait([running], timeout=_SEQUENCER_STOP_S)
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -99,23 +99,22 @@ class Follower:
         with closing(sqlite3.connect(self.database)) as connection:
             connection.executescript(text)
 
-    def start(self, *options: str, **variables: str) -> subprocess.Popen[bytes]:
-        """With a token file, unless there are variables."""
+    def once(self, *options: str, **variables: str) -> int:
+        """To the end of what there is; the status that it ended with."""
+        with self.going_on("--once", *options, **variables) as process:
+            return process.wait(DEADLINE_S)
+
+    @contextmanager
+    def going_on(self, *options: str, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Until the block ends. With a token file, unless there are variables."""
         command = [sys.executable, self._program, "follow", "--url", self.url, "--entity", "notes"]
         command += ["--database", str(self.database), *options]
         if not variables:
             command += ["--token-file", str(self.token_file)]
-        with self.said.open("ab") as said:
-            return subprocess.Popen(command, env=os.environ | variables, stdout=said, stderr=said)
-
-    def once(self, *options: str, **variables: str) -> int:
-        """To the end of what there is; the status that it ended with."""
-        return self.start("--once", *options, **variables).wait(DEADLINE_S)
-
-    @contextmanager
-    def going_on(self, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Until the block ends."""
-        with self.start(*options) as process:
+        with (
+            self.said.open("ab") as said,
+            subprocess.Popen(command, env=os.environ | variables, stdout=said, stderr=said) as process,
+        ):
             try:
                 yield process
             finally:
@@ -317,10 +316,10 @@ def test_after_a_410_what_is_not_met_again_is_archived_wherever_it_is_killed(
     service: Service, dsn: str, config: Path, tmp_path: Path, how: str
 ) -> None:
     chance, follower = random.Random(SEED), Follower(tmp_path, service.url)
-    write(service, range(60))
-    write(service, range(60), minute=2)  # so that in another history positions are lower
+    write(service, range(40))
+    write(service, range(40), minute=2)  # so that in another history positions are lower
     assert follower.once() == 0
-    assert follower.states() == {"Active": 60}
+    assert follower.states() == {"Active": 40}
     follower.script(SLOW)
     if how == "purge":
         write(service, range(10), "DELETE", minute=3)
@@ -331,18 +330,18 @@ def test_after_a_410_what_is_not_met_again_is_archived_wherever_it_is_killed(
     unfinished = 0
     while (at := follower.progress()).snapshot == 1 or not at.whole:
         unfinished += at.snapshot == 2 and at.position > 0
-        assert follower.states() == {"Active": 60}, "the table stays in use"
+        assert follower.states() == {"Active": 40}, "the table stays in use"
         follower.killed(chance, within_s=0.02)
         assert follower.is_of_one_moment()
     assert unfinished
-    write(service, range(50, 55), minute=4)
+    write(service, range(30, 35), minute=4)
     assert follower.once() == 0
     assert follower.said.read_text().count("it cannot go on from here") == 1
     assert follower.twice() == []
     table, feed = follower.table(), feed_of(service)
     assert {key: row for key, row in table.items() if row[1] == "Active"} == feed
     assert {int(item) for _, item in table.keys() - feed.keys()} == set(range(10))
-    assert follower.states() == {"Active": 50, "Deleted": 10}
+    assert follower.states() == {"Active": 30, "Deleted": 10}
     if how == "restore":
         [(last,)] = follower.rows("SELECT max(position) FROM applied WHERE snapshot = 1")
         assert max(position for position, *_ in feed.values()) < last
