@@ -130,6 +130,31 @@ async def test_what_many_want_at_once_is_read_once(boards: dict[Topic, Board]) -
     assert await board.read(7, source) == 2, "what is over is not kept"
 
 
+async def test_a_crowd_reads_a_few_at_a_time() -> None:
+    """Whatever it follows: it leaves others a connection."""
+    hub, go = Hub(reads=3), asyncio.Event()
+    at_once = most = 0
+
+    async def read() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await go.wait()
+        at_once -= 1
+
+    with ExitStack() as stack:
+        boards = [stack.enter_context(hub.follow(Topic("main/notes", f"main/main/{user}"))) for user in range(20)]
+        readers = [asyncio.create_task(board.read(0, read)) for board in boards]
+        await until_it_stands()
+        assert (at_once, most) == (3, 3)
+        readers[0].cancel()
+        readers[19].cancel()
+        go.set()
+        await asyncio.wait(readers)
+        assert most == 3
+        assert at_once == 0
+
+
 async def test_who_comes_after_news_reads_anew(hub: Hub, boards: dict[Topic, Board]) -> None:
     """A read that began before the news may not have seen it."""
     board, source = boards[FEED], Source()

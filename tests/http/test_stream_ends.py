@@ -102,6 +102,25 @@ async def test_a_stream_ends_when_its_token_is_worth_nothing_any_more(
     await until(lambda: streams(client) == 0)
 
 
+async def test_a_token_that_nobody_can_prove_for_long_is_worth_nothing(
+    serve: Serve, fake: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who could keep the issuer away could keep a stream for as long."""
+    for module, name, value in (
+        (events, "PROOF_S", 0.1),
+        (events, "COMMENT_S", 0.1),
+        (events, "UNPROVEN_S", 0.5),
+        (authenticator, "CACHED_S", 0.1),
+    ):
+        monkeypatch.setattr(module, name, value)
+    client = await serve(issuers=opaque(fake))
+    fake.tokens = {"opaque": GOOD}
+    async with stream(client, FEED, {"Authorization": "Bearer opaque"}) as opened:
+        await fake.stop()
+        async with asyncio.timeout(PATIENCE_S):
+            assert await opened.end() == "the token has ended"
+
+
 async def test_where_all_places_are_taken_whoever_has_most_gives_up_the_oldest(serve: Serve) -> None:
     client = await serve(max_streams=4, entities=ENTITIES)
     async with (

@@ -170,6 +170,18 @@ async def test_in_a_transaction_that_sees_the_past_nothing_is_placed(
     assert await placed(sequencer) == {}
 
 
+async def test_a_place_is_kept_where_commits_are_not_waited_for(
+    database: Database, sequencer: asyncpg.Connection
+) -> None:
+    """As a setting of the database may have it: a position that was seen must not be given away again after a crash."""
+    await push(database, change("a"))
+    for setting, becomes in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
+        await sequencer.execute(f"SET synchronous_commit = '{setting}'")
+        async with sequencer.transaction(isolation="read_committed"):
+            await placing.place(sequencer, "e", EVER)
+            assert await sequencer.fetchval("SELECT current_setting('synchronous_commit')") == becomes
+
+
 async def test_who_waits_for_the_lock_sees_what_was_done_meanwhile(
     database: Database, sequencer: asyncpg.Connection, another: asyncpg.Connection, connection: asyncpg.Connection
 ) -> None:

@@ -75,6 +75,15 @@ async def test_the_horizon_never_falls_back(database: Database, connection: asyn
     assert await purge(connection, before=1000) == Purged(1, 0, 4)
 
 
+async def test_nothing_goes_beyond_the_horizon(database: Database, connection: asyncpg.Connection) -> None:
+    """What was placed after that was raised, however old it may have become: nobody was told that it might go."""
+    await fill(database, connection, gone("A"), gone("B"))
+    await connection.execute("UPDATE feed_head SET horizon = 1")
+    [row] = await connection.fetch("SELECT upto, seen, removed FROM purge('e', $1, 0, 1000)", EVER)
+    assert tuple(row) == (1, 1, 1)
+    assert await placed(connection) == {"B": 2}
+
+
 async def test_one_feed_is_purged_and_no_other(database: Database, connection: asyncpg.Connection) -> None:
     await fill(database, connection, gone("A"), change("B", entity="f", deleted=True))
     assert await purging.purge(connection, "e", EVER) == Purged(1, 0, 1)
