@@ -1,0 +1,258 @@
+"""What is measured: real processes of the service, its database, and helpers in processes of their own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import asyncpg
+import psutil
+
+from bench.tokens import SECRET
+from favsync.store import clients
+from favsync.store.cluster import Cluster
+
+ROOT = Path(__file__).parents[1]
+START_S = 60.0
+STOP_S = 30.0
+SETTLE_S = 300.0
+SAMPLE_S = 0.02
+_CONFIG = "[entities.quiet]\n"  # a feed in which nothing happens
+
+
+class Service:
+    """`favsync serve`, as it is installed, with the defaults but for `settings`; its log goes into a file."""
+
+    def __init__(self, folder: Path, name: str, **settings: object) -> None:
+        self._log = folder / f"{name}.log"
+        config = folder / "favsync.toml"
+        config.write_text(_CONFIG)
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("FAVSYNC_")}
+        values = {"port": 0, "jwt_secret": SECRET, "log_format": "json", "config": config} | settings
+        self._environment = clean | {f"FAVSYNC_{key.upper()}": str(value) for key, value in values.items()}
+        self._process: psutil.Popen
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return int(self._process.pid)
+
+    def rss_bytes(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    def start(self) -> None:
+        """Returns when it is ready."""
+        with self._log.open("wb") as log:
+            command = [sys.executable, "-m", "favsync", "serve"]
+            self._process = psutil.Popen(command, env=self._environment, cwd="/", stdout=subprocess.DEVNULL, stderr=log)
+        give_up = time.monotonic() + START_S
+        while not {"listening", "ready"} <= self._events().keys():
+            if self._process.poll() is not None or time.monotonic() > give_up:
+                self.stop()
+                raise RuntimeError(self._log.read_text()[-2000:])
+            time.sleep(0.02)
+        self.url = self._events()["listening"]["url"]
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_S)
+            except psutil.TimeoutExpired:
+                self._process.kill()
+
+    def _events(self) -> dict[str, dict[str, Any]]:
+        """What it logged, whole lines of it, by event."""
+        lines = self._log.read_text().split("\n")[:-1]
+        entries = [json.loads(line) for line in lines if line.startswith("{")]
+        return {entry["event"]: entry for entry in entries}
+
+
+class Machine:
+    """A service with an embedded PostgreSQL in a folder of its own, and other processes beside it on demand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.service = Service(folder, "service", data_dir=self.data_dir)
+        self._count = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def started(cls) -> Iterator[Self]:
+        """Everything is gone afterwards."""
+        with tempfile.TemporaryDirectory(prefix="favsync-bench-") as name:
+            folder = Path(name)
+            folder.chmod(0o755)  # the account of a PostgreSQL under root passes through
+            machine = cls(folder)
+            with machine.service:
+                yield machine
+
+    def another(self) -> Service:
+        """A second process on the same database, fresh."""
+        target = Cluster(self.data_dir).running()
+        if target is None:
+            raise RuntimeError("the embedded PostgreSQL does not run")
+        login = f"{target['user']}:{quote(target['password'])}"
+        url = f"postgresql://{login}@/{target['database']}?host={quote(target['host'], safe='')}"
+        self._count += 1
+        return Service(self.folder, f"another-{self._count}", database_url=url)
+
+    @contextlib.contextmanager
+    def sql(self) -> Iterator["Sql"]:
+        """A connection to the database, whether the service runs or not."""
+        with asyncio.Runner() as runner:
+            reached = clients.reached(self.data_dir)
+            target = runner.run(reached.__aenter__())
+            try:
+                connection = runner.run(asyncpg.connect(**target))
+                try:
+                    yield Sql(runner, connection)
+                finally:
+                    runner.run(connection.close())
+            finally:
+                runner.run(reached.__aexit__(None, None, None))
+
+
+class Sql:
+    """Statements, one after another."""
+
+    def __init__(self, runner: asyncio.Runner, connection: asyncpg.Connection) -> None:
+        self._runner = runner
+        self._connection = connection
+
+    def execute(self, statement: str, *values: object) -> None:
+        self._runner.run(self._connection.execute(statement, *values))
+
+    def value(self, query: str, *values: object) -> Any:  # noqa: ANN401 -- whatever it is
+        return self._runner.run(self._connection.fetchval(query, *values))
+
+    def settle(self) -> None:
+        """Returns when nothing waits for its place in a feed."""
+        give_up = time.monotonic() + SETTLE_S
+        while self.value("SELECT EXISTS (SELECT FROM feed_pending)"):
+            if time.monotonic() > give_up:
+                raise RuntimeError("the feed stands still")
+            time.sleep(0.1)
+
+
+class Peak:
+    """The most memory that processes have had at a time, each for itself, while this was looked at."""
+
+    def __init__(self, *pids: int) -> None:
+        self._processes = [psutil.Process(pid) for pid in pids]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.before = self._rss()
+        self.peak = list(self.before)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(SAMPLE_S):
+            self.peak = [max(pair) for pair in zip(self.peak, self._rss(), strict=True)]
+
+    def _rss(self) -> list[int]:
+        return [_rss_of(process) for process in self._processes]
+
+
+def _rss_of(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it has ended
+        return 0
+
+
+class Helper:
+    """A module of ours in a process of its own, told by arguments and lines, and answering in lines of JSON."""
+
+    def __init__(self, module: str, *arguments: object) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"bench.{module}", *map(str, arguments)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Its input ends, and so does it."""
+        with self._process:
+            pass
+
+    def say(self, line: str = "") -> None:
+        assert self._process.stdin is not None  # noqa: S101 -- it is a pipe
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None  # noqa: S101 -- it is a pipe
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._process.args!r} ended with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Writers(Helper):
+    """A closed loop of writers: bench/load.py."""
+
+    connections = 16
+    users = 500  # that each of them writes for, in turn
+
+    def __init__(self, url: str) -> None:
+        super().__init__("load", url, time.time_ns(), self.connections, self.users)
+
+    def run(self, seconds: float) -> dict[str, Any]:
+        self.say(str(seconds))
+        return self.hear()
+
+
+class Streams(Helper):
+    """Event streams, held open: bench/streams.py. They are open when this returns."""
+
+    def __init__(self, url: str, count: int, path: str, who: str) -> None:
+        super().__init__("streams", url, count, path, who)
+        self.hear()
+
+    def count(self) -> dict[str, Any]:
+        self.say()
+        return self.hear()
+
+
+def raise_file_limit() -> None:
+    """As many files as this account may open, here and in what is started from here."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS has a limit beneath the one that it tells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
