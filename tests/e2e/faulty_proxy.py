@@ -89,14 +89,13 @@ class FaultyProxy:
         status, headers, answer = await self._forward(request, body)
         if fault == "lost on the way back":
             return self._hang_up(request)
-        response = web.Response(status=status, headers=headers, body=answer)
         if fault == "cut" and len(answer) > 1:
-            response = web.Response(status=status, headers=headers)
-            response.content_length = len(answer)
-            await response.prepare(request)
-            await response.write(answer[: len(answer) // 2])
+            begun = web.StreamResponse(status=status, headers=headers)
+            begun.content_length = len(answer)
+            await begun.prepare(request)
+            await begun.write(answer[: len(answer) // 2])
             return self._hang_up(request)
-        return response
+        return web.Response(status=status, headers=headers, body=answer)
 
     async def _forward(self, request: web.Request, body: bytes) -> tuple[int, dict[str, str], bytes]:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}

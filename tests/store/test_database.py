@@ -85,10 +85,15 @@ async def test_a_role_that_may_create_nothing_can_serve(dsn: str, connection: as
     role = f"r{uuid.uuid4().hex}"
     await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
     await connection.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}")
+    await connection.execute(f"GRANT DELETE ON streams, records, feed_head, feed, epoch TO {role}")
     password = dsn.split(":")[2].split("@", maxsplit=1)[0]
-    other = Database(pool_size=1)
+    target = {"dsn": dsn.replace(f"favsync:{password}", f"{role}:x")}
+    other = Database(pool_size=1, declared={})
     await (first := Database(pool_size=1)).open({"dsn": dsn})  # begins the epoch of this copy of the template
-    await other.open({"dsn": dsn.replace(f"favsync:{password}", f"{role}:x")})
+    with pytest.raises(SettingsError, match=r"account there lacks DELETE on entities, DELETE on feed_pending: GRANT"):
+        await other.open(target)
+    await connection.execute(f"GRANT DELETE ON feed_pending, entities TO {role}")
+    await other.open(target)
     assert await records.latest_seq(other, "ann") == 0
     await asyncio.gather(first.close(), other.close())
     await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")

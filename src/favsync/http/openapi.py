@@ -56,6 +56,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Content-Security-Policy": _text("Nothing comes from elsewhere"),
     "X-Content-Type-Options": _text("nosniff"),
     "Referrer-Policy": _text("no-referrer"),
+    "X-Accel-Buffering": _text("no: a stream of events, of which no proxy may hold anything back"),
 }
 
 PARAMETERS: dict[str, dict[str, Any]] = {
@@ -199,7 +200,8 @@ def _errors(door: Door) -> dict[int, list[str]]:
 
 
 def _response(answer: Answer) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
+    headers = [*answer.headers, *(("X-Accel-Buffering",) if answer.events else ())]
+    described: dict[str, Any] = {"description": answer.description, "headers": _headers(headers)}
     if answer.schema is not None:
         described["content"] = {answer.content_type: {"schema": answer.schema}}
     elif answer.content_type != JSON:

@@ -19,6 +19,7 @@ _log = structlog.get_logger(__name__)
 
 IDENTITY = sql.query("database/identity")
 _PING = sql.query("database/ping")
+_LACKING = sql.query("database/lacking")
 
 CONNECT_TIMEOUT_S = 5.0
 ACQUIRE_TIMEOUT_S = 3.0
@@ -226,6 +227,8 @@ class Database:
                 await migrate.migrate(connection, self._migrations)
             await self._check_schema(connection)
             if self._declared is not None:
+                if lacking := await connection.fetchval(_LACKING):
+                    raise SettingsError(f"database_url: the account there lacks {lacking}: GRANT it")
                 await entities.register(connection, self._declared)
 
     @contextlib.asynccontextmanager
