@@ -27,8 +27,9 @@ $(STAMP): requirements.lock pyproject.toml
 serve: $(STAMP) ## Run the service with a PostgreSQL of its own, and print curl lines to try
 	@exec $(BIN)/favsync serve
 
+# Two at a time: most wait for something most of the time.
 test: $(STAMP) ## Run every test; core must be covered to the last branch
-	$(BIN)/python -m pytest --cov=favsync.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov=favsync.core --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
 lint: $(STAMP) ## ruff, mypy --strict and the layers
 	$(BIN)/ruff format --check .
