@@ -1,6 +1,7 @@
 """The application: what it is made of, and in which order it starts and stops."""
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import math
@@ -13,6 +14,7 @@ from aiohttp import web
 from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
 from favsync.feed import doors as feeds
+from favsync.gathering import Gathering
 from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
 from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
@@ -22,6 +24,7 @@ from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
 from favsync.sequencer import Sequencer
 from favsync.settings import Settings
+from favsync.store import records
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
 from favsync.sync import Sync
@@ -57,6 +60,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
         declared={entity.stored: entity.scope for entity in settings.entities},
         synchronous_failover=settings.synchronous_failover,
     )
+    app[keys.SEQS] = Gathering(functools.partial(records.latest_seqs, app[keys.DATABASE]))
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)
     app[keys.SYNC] = Sync(
@@ -78,9 +82,9 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
 
 def doors(settings: Settings) -> list[Door]:
     """Every way in."""
-    records = entities.doors(settings.all_entities, max_batch=settings.max_batch)
+    shown = entities.doors(settings.all_entities, max_batch=settings.max_batch)
     changes = feeds.doors(settings.all_entities)
-    found = [*records, *changes, *health.doors(), *openapi.doors(), *pages.doors()]
+    found = [*shown, *changes, *health.doors(), *openapi.doors(), *pages.doors()]
     return found if settings.metrics_port else [*found, *monitor.doors()]
 
 

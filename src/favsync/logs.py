@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 import stamina.instrumentation
 import structlog
 
@@ -23,15 +25,15 @@ def configure(*, style: str, level: str) -> None:
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
     last: list[Any] = (
-        [tracebacks, structlog.processors.JSONRenderer()]
+        [tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*_SHARED, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
     )
     stamina.instrumentation.set_on_retry_hooks([])  # how it ended stands in the request's line
     handler = logging.StreamHandler(sys.stderr)
@@ -41,6 +43,10 @@ def configure(*, style: str, level: str) -> None:
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _dump(entry: dict[str, Any], default: Callable[[Any], Any]) -> str:
+    return orjson.dumps(entry, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _without_request(entry: logging.LogRecord) -> bool:

@@ -37,6 +37,7 @@ class Metrics:
             buckets=_REQUEST_BUCKETS_S,
             registry=self._registry,
         )
+        self._request_series: dict[tuple[str, str | None, int], Histogram] = {}
         receipts = Counter("favsync_receipts", "Records answered for, by outcome", ["outcome"], registry=self._registry)
         self._receipts = {outcome: receipts.labels(outcome.value) for outcome in Outcome}
         self._loop_lag = Histogram(
@@ -72,7 +73,10 @@ class Metrics:
     def request(self, method: str, route: str | None, status: int, duration_s: float) -> None:
         """`route`: None where none fits; neither that nor a method nobody knows makes a series of its own."""
         named = method if method in _METHODS else "other"
-        self._requests.labels(named, route or "none", status).observe(duration_s)
+        series = self._request_series.get((named, route, status))
+        if series is None:  # the library checks the labels each time it is asked
+            series = self._request_series[named, route, status] = self._requests.labels(named, route or "none", status)
+        series.observe(duration_s)
 
     def receipt(self, outcome: Outcome, count: int = 1) -> None:
         self._receipts[outcome].inc(count)

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import shlex
 import signal
 import sys
@@ -43,6 +44,8 @@ async def serve(settings: Settings) -> None:
         if own_runner and settings.metrics_port:
             await _listen(own_runner, settings.host, settings.metrics_port)
         url = _url(settings.host, runner.addresses[0][1])
+        gc.collect()
+        gc.freeze()  # what is made at the start stays, and need not be looked through again and again
         _log.info("listening", url=url, embedded=settings.embedded, max_connections=settings.max_connections)
         await _until_stopped(app, settings, url, stop)
         _log.info("stopping")

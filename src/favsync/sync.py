@@ -1,27 +1,22 @@
 """The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
 
 import asyncio
-import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
-import stamina
-
+from favsync.combiner import Combiner
 from favsync.core import timestamp
 from favsync.core.errors import LockTimeout, Unavailable
 from favsync.core.merge import Outcome, merge
 from favsync.core.record import Key, Record, Version, entity_name
 from favsync.hub import Hub, Topic
-from favsync.lanes import Lanes
 from favsync.metrics import Metrics
 from favsync.store import records as store
 from favsync.store.database import Database
 
-LOCK_WAIT_S = 5.0
 
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one record that was sent.
 
     `version`: what stands now for applied, duplicate and superseded; else the version that was offered.
@@ -55,7 +50,7 @@ class Sync:
         self._now_us = now_us
         self._max_clock_skew_us = int(max_clock_skew_s * timestamp.US_PER_S)
         self._max_items = max_items
-        self._lanes = Lanes()
+        self._combiner = Combiner(self._store)
 
     async def push(self, records: Sequence[Record]) -> list[Receipt]:
         """One receipt a record, in order, as if the records had come one by one; what they tell is committed.
@@ -70,7 +65,10 @@ class Sync:
             rival = best.get(record.key)
             if record.version.action_us <= horizon_us and (rival is None or record.version > rival.version):
                 best[record.key] = record
-        seen = dict(zip(best, await self._offer(list(best.values())), strict=True))
+        offered = list(best.values())
+        limits = {entity: self._max_items[entity_name(entity)] for entity in {key.entity for key in best}}
+        stood = await self._combiner.offer(offered, [limits[key.entity] for key in best]) if offered else []
+        seen = dict(zip(best, stood, strict=True))
 
         standing = {key: known.version for key, known in seen.items()}
         receipts = []
@@ -79,33 +77,17 @@ class Sync:
             if version.action_us > horizon_us:
                 receipts.append(Receipt(item, Outcome.FUTURE, version, self._too_early(now_us)))
             elif seen[record.key].refused:
-                detail = f"there may be {self._limit(record)} items, and this would be one more"
+                detail = f"there may be {limits[record.key.entity]} items, and this would be one more"
                 receipts.append(Receipt(item, Outcome.LIMIT, version, detail))
             else:
                 outcome, winner = merge(standing[record.key], version)
                 standing[record.key] = winner
                 receipts.append(Receipt(item, outcome, winner))
-            self._metrics.receipt(receipts[-1].outcome)
+        for outcome, count in Counter(receipt.outcome for receipt in receipts).items():
+            self._metrics.receipt(outcome, count)
         return receipts
 
-    async def _offer(self, records: list[Record]) -> list[store.Seen]:
-        if not records:
-            return []
-        limits = [self._limit(record) for record in records]
-        users = {record.key.user for record in records}
-        give_up = time.monotonic() + LOCK_WAIT_S
-        with self._lanes.join(users) as queue:
-            # Between the attempts no connection is held, and no turn: whoever blocks one user of a batch blocks neither
-            # strangers nor the others of that batch.
-            async for attempt in stamina.retry_context(
-                on=LockTimeout, attempts=None, timeout=LOCK_WAIT_S, wait_initial=0.05, wait_max=0.5
-            ):
-                async with queue.turn(wait_s=give_up - time.monotonic()):
-                    with attempt:
-                        return await self._store(records, limits)
-        raise AssertionError  # the last attempt returned or raised
-
-    async def _store(self, records: list[Record], limits: list[int | None]) -> list[store.Seen]:
+    async def _store(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[store.Seen]:
         try:
             seen = await store.push(self._database, records, limits)
         except LockTimeout:
@@ -121,9 +103,6 @@ class Sync:
         if changed:
             self._hub.wrote(changed)
         return seen
-
-    def _limit(self, record: Record) -> int | None:
-        return self._max_items[entity_name(record.key.entity)]
 
     def _too_early(self, now_us: int) -> str:
         skew_s = self._max_clock_skew_us // timestamp.US_PER_S

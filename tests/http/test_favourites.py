@@ -497,7 +497,7 @@ async def test_writers_of_one_user_wait_in_a_lane_and_no_neighbour_does(client: 
 
 
 async def test_a_lock_that_is_never_given_back_ends_in_503(client: Client, connection: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("favsync.sync.LOCK_WAIT_S", 1.0)
+    monkeypatch.setattr("favsync.combiner.LOCK_WAIT_S", 1.0)
     await post(client, [fav("a")])
     async with connection.transaction():
         await connection.execute("SELECT FROM streams WHERE user_id = 'main/main/ann' FOR UPDATE")

@@ -47,14 +47,14 @@ def test_nor_does_one_of_the_network(error: Exception) -> None:
 
 
 async def test_a_connection_that_was_cut_is_replaced(database: Database, connection: asyncpg.Connection) -> None:
-    assert await records.latest_seq(database, "ann") == 0
+    assert (await records.latest_seqs(database, ["ann"]))["ann"] == 0
     sleeping = asyncio.create_task(database.fetch("SELECT pg_sleep(60)"))
     await asyncio.sleep(0.2)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'favsync'"
     assert await connection.fetch(cut)
     with pytest.raises(Unavailable):
         await sleeping
-    assert await records.latest_seq(database, "ann") == 0
+    assert (await records.latest_seqs(database, ["ann"]))["ann"] == 0
     assert await database.ping() is None
 
 
@@ -94,7 +94,7 @@ async def test_a_role_that_may_create_nothing_can_serve(dsn: str, connection: as
         await other.open(target)
     await connection.execute(f"GRANT DELETE ON feed_pending, entities TO {role}")
     await other.open(target)
-    assert await records.latest_seq(other, "ann") == 0
+    assert (await records.latest_seqs(other, ["ann"]))["ann"] == 0
     await asyncio.gather(first.close(), other.close())
     await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 

@@ -1,6 +1,5 @@
 """The one statement that writes, with `fields` and a limit for each entity: against the law, and against a model."""
 
-import dataclasses
 import hashlib
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -174,7 +173,7 @@ async def test_a_release_before_goes_on_while_it_is_replaced(before: str) -> Non
     """Its connections, and what is prepared on them, outlive the migration."""
     chance = random.Random(1)
     offered = [_any_record(chance, Key("main/main/ann", "main/favorites", f"i{number}")) for number in range(9)]
-    newer = [dataclasses.replace(one, version=one.version._replace(action_us=9)) for one in offered]
+    newer = [one._replace(version=one.version._replace(action_us=9)) for one in offered]
     old = await asyncpg.connect(before)
     assert [what.refused for what in await _push_before(old, offered, 8)] == [False] * 8 + [True]
 

@@ -15,7 +15,7 @@ READS = {
     "records/changes": (("e", 50, 100), "records_by_seq"),
     "records/list_several": (("{e,f}", '{item2,""}', 100), "records_pkey"),
     "records/changes_several": (("{e,f}", 50, 100), "records_by_seq"),
-    "streams/seq": ((), "streams_pkey"),
+    "records/show": (("e", 100), "records_pkey"),
 }
 
 
@@ -49,6 +49,18 @@ async def test_reads_use_their_index(filled: asyncpg.Connection, name: str, mode
         assert "Seq Scan" not in lines
         assert index in lines, lines
         assert max(map(float, re.findall(r"actual time=\S+ rows=([\d.]+)", lines))) <= 101, lines
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_many_users_are_looked_up_by_their_index(filled: asyncpg.Connection, mode: str) -> None:
+    await filled.execute("INSERT INTO streams SELECT 'bob' || u, 1 FROM generate_series(1, 50000) u")
+    await filled.execute("ANALYZE streams")
+    for setting, value in (SESSION | {"plan_cache_mode": mode}).items():
+        await filled.execute(f"SET {setting} = '{value}'")
+    await filled.execute(f"PREPARE seqs AS {sql.query('streams/seq')}")
+    for users in ("{ann1}", "{" + ",".join(f"ann{number}" for number in range(100)) + "}"):
+        lines = "\n".join(row[0] for row in await filled.fetch(f"EXPLAIN EXECUTE seqs ('{users}')"))
+        assert "streams_pkey" in lines, lines
 
 
 FEED_READS = {

@@ -89,7 +89,7 @@ async def test_histories_end_where_the_law_says(database: Database, connection: 
                     seqs[key.user] = seqs.get(key.user, 0) + 1
                     pending += 1
         for user in (f"{run}a", f"{run}b"):
-            assert await records.latest_seq(database, user) == seqs.get(user, 0)
+            assert (await records.latest_seqs(database, [user]))[user] == seqs.get(user, 0)
             mine = {key: version for key, version in model.items() if key.user == user}
             rows = await connection.fetch(
                 "SELECT entity, item, action_us, deleted, digest, seq FROM records WHERE user_id = $1", user
@@ -143,9 +143,9 @@ async def test_the_item_limit_holds_in_the_order_of_arrival(database: Database) 
 
     assert await refused([*ann("a", "b"), record("bob", "a", Version(1, False))]) == [False, False, False]
     assert await refused(ann("b", "z", "y", "a", "x")) == [False, False, True, False, True]
-    seq = await records.latest_seq(database, "ann")
+    seq = (await records.latest_seqs(database, ["ann"]))["ann"]
     assert await refused([record("ann", "y", Version(9, True))]) == [True]
-    assert await records.latest_seq(database, "ann") == seq, "nothing changed"
+    assert (await records.latest_seqs(database, ["ann"]))["ann"] == seq, "nothing changed"
     assert await refused([record("ann", "y", Version(9, True), entity="other")]) == [False]
     assert await read(database, "ann", "e") == ["a", "b", "z"]
     eve = [record("eve", item, Version(1, False)) for item in "abcd"]
@@ -159,7 +159,7 @@ async def test_the_longest_names_fit(database: Database) -> None:
         item = f"{number:02d}" + "\U0010ffff" * 253
         await push(database, record(user, item, Version(1, False), entity="main/favorites"))
     assert len(await read(database, user, "main/favorites")) == 30
-    assert await records.latest_seq(database, user) == 30
+    assert (await records.latest_seqs(database, [user]))[user] == 30
 
 
 async def test_items_come_in_the_order_of_their_code_points(database: Database) -> None:

@@ -1,2 +1,2 @@
--- The number of a user's latest change. No row: the user never wrote.
-SELECT seq FROM streams WHERE user_id = $1
+-- The number of each user's latest change. No row: that user never wrote.
+SELECT user_id, seq FROM streams WHERE user_id = ANY($1::text[])

@@ -6,7 +6,6 @@ phone at the same number, a 304 and Ann's list.
 """
 
 import base64
-import hashlib
 import hmac
 import re
 import struct
@@ -129,5 +128,5 @@ class Seal:
         # Each part goes in behind its length, so that no two scopes give the same bytes.
         parts = [part.encode() for part in (purpose, *scope)] + ([] if place is None else [place])
         message = head + b"".join(len(part).to_bytes(4) + part for part in parts)
-        mac = hmac.new(self._key, message, hashlib.sha256).digest()[:_MAC_BYTES]
+        mac = hmac.digest(self._key, message, "sha256")[:_MAC_BYTES]
         return base64.urlsafe_b64encode(head + (place or b"") + mac).decode().rstrip("=")

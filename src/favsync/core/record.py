@@ -1,6 +1,5 @@
 """What is synchronised: one user's state of one item of one entity."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -41,8 +40,7 @@ class Key(NamedTuple):
     item: str
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A version of the state of `key`. `fields`: canonical JSON, None where there are none."""
 
     key: Key

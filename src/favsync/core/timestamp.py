@@ -1,5 +1,6 @@
 """actionDate: RFC 3339 in, microseconds since 1970-01-01T00:00:00Z inside, RFC 3339 in GMT out."""
 
+import functools
 import re
 from datetime import date
 
@@ -15,7 +16,7 @@ LATEST_US = (date(2101, 1, 1).toordinal() - _EPOCH_DAY) * US_PER_DAY - 1
 _LENGTH_MAX = 64
 # RFC 3339, section 5.6, with the zone left out at will: the protocol says that times are in GMT.
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",
     re.ASCII,
 )
 
@@ -40,20 +41,20 @@ def instant(text: str) -> int:
     match = _RFC3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
         raise ValueError("is not an RFC 3339 date and time such as 2017-05-02T10:45:12.798Z")
-    year, month, day, hour, minute, second = map(int, match.group(1, 2, 3, 4, 5, 6))
+    day, hour_, minute_, second_, fraction, sign, offset_hour_, offset_minute_ = match.groups()
+    hour, minute, second = int(hour_), int(minute_), int(second_)
     if hour > 23 or minute > 59 or second > 60:
         raise ValueError("is not a time of day")
-    fraction_us = int((match[7] or "0")[:6].ljust(6, "0"))
+    fraction_us = int(fraction[:6].ljust(6, "0")) if fraction else 0
     if second == 60:  # a leap second: POSIX time has no room for it
         second, fraction_us = 59, US_PER_S - 1
     try:
-        days = date(year, month, day).toordinal() - _EPOCH_DAY
+        days = _days(day)
     except ValueError:
         raise ValueError("is not a day of the calendar") from None
     instant_us = days * US_PER_DAY + (hour * 60 + minute) * US_PER_MINUTE + second * US_PER_S + fraction_us
-    sign = match[8]
     if sign is not None:
-        offset_hour, offset_minute = int(match[9]), int(match[10])
+        offset_hour, offset_minute = int(offset_hour_), int(offset_minute_)
         if offset_hour > 23 or offset_minute > 59:
             raise ValueError("has a zone offset that is none")
         offset_us = (offset_hour * 60 + offset_minute) * US_PER_MINUTE
@@ -79,5 +80,15 @@ def render(instant_us: int) -> str:
     seconds, fraction_us = divmod(rest_us, US_PER_S)
     whole_ms, finer_us = divmod(fraction_us, US_PER_MS)
     fraction = f"{fraction_us:06d}" if finer_us else f"{whole_ms:03d}"
-    day = date.fromordinal(_EPOCH_DAY + days).isoformat()
-    return f"{day}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{fraction}Z"
+    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{fraction}Z"
+
+
+# The same few days come again and again.
+@functools.lru_cache(1000)
+def _days(day: str) -> int:
+    return date.fromisoformat(day).toordinal() - _EPOCH_DAY
+
+
+@functools.lru_cache(1000)
+def _day(days: int) -> str:
+    return date.fromordinal(_EPOCH_DAY + days).isoformat()

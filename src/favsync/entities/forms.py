@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import marshmallow
 import orjson
@@ -15,14 +15,15 @@ from favsync.catalog.entity import Entity
 from favsync.core import timestamp
 from favsync.core.errors import FAULTS_MAX, Fault, InvalidRecords
 from favsync.core.fields import BYTES_MAX, NotCanonical, canonical, digest, pointer_to
-from favsync.core.record import Action, Version
+from favsync.core.record import ITEM_LENGTH_MAX, Action, Version
+from favsync.core.text import check_text
 from favsync.entities import schemas
 
+_ADD, _DELETE = _ACTIONS = (Action.ADD.value, Action.DELETE.value)
 _AT_A_STRETCH_S = 0.005  # that records are judged before others have their turn
 
 
-@dataclass(frozen=True, slots=True)
-class Valid:
+class Valid(NamedTuple):
     """A record that may be stored. `user`, `namespace`: whose it is to be, where it says so."""
 
     item: str
@@ -63,6 +64,7 @@ class Form:
         self.named = named
         self.schemas = schemas.writing(entity, named=named)
         self._add, self._delete = self.schemas.add(), self.schemas.delete()
+        self._plain = not self.schemas.takes_fields
 
     async def read(
         self, body: Sequence[object], *, offset_us: int, namespaces: AbstractSet[str], prefix: str
@@ -80,13 +82,31 @@ class Form:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + _AT_A_STRETCH_S
             try:
-                candidates.append(self._load(candidate, offset_us, namespaces))
+                quick = self._plain and self._load_plain(candidate, offset_us)
+                candidates.append(quick or self._load(candidate, offset_us, namespaces))
             except _NotValid as error:
                 place = prefix + pointer_to(index)
                 faults += [Fault(index, place + pointer, detail) for pointer, detail in error.faults]
                 said = "; ".join(f"{pointer[1:]} {detail}".strip() for pointer, detail in error.faults)
                 candidates.append(Refused(error.echo, said))
         return candidates, faults
+
+    def _load_plain(self, candidate: object, offset_us: int) -> Valid | None:
+        """As `_load` would, of a record of the shape that nearly all have; None: only that can say.
+
+        Marshmallow takes some ten times as long, and nearly all of the time that a record takes.
+        """
+        if type(candidate) is not dict or (self.named and ("user" in candidate or "namespace" in candidate)):
+            return None
+        item, date, action = candidate.get("item"), candidate.get("actionDate"), candidate.get("action")
+        if type(item) is not str or type(date) is not str or action not in _ACTIONS:
+            return None
+        try:
+            check_text(item)
+            action_us = timestamp.within_range(timestamp.parse(date) + offset_us)
+        except ValueError:
+            return None
+        return Valid(item, Version(action_us, action == _DELETE)) if 0 < len(item) <= ITEM_LENGTH_MAX else None
 
     def _load(self, candidate: object, offset_us: int, namespaces: AbstractSet[str]) -> Valid:
         if not isinstance(candidate, dict):

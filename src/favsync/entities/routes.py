@@ -1,6 +1,6 @@
 """The doors of every entity: /sync/{entity}, the legacy paths that it declares, and /sync for a user's own together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -68,12 +68,7 @@ class Resource:
         if faults and not wishes.lenient:
             raise InvalidRecords(faults)
 
-        records = [
-            _record(part.entity, valid, caller, view.owner)
-            for part in parts
-            for valid in part.candidates
-            if isinstance(valid, Valid)
-        ]
+        records = [record for part in parts for record in _records(part, caller, view.owner)]
         refused = sum(len(part.candidates) for part in parts) - len(records)
         request.app[keys.METRICS].receipt(Outcome.INVALID, refused)
         receipts = await request.app[keys.SYNC].push(records)
@@ -128,12 +123,14 @@ class Resource:
         return parts, faults
 
 
-def _record(entity: Entity, valid: Valid, caller: Identity, owner: str) -> Record:
-    if entity.scope is Scope.SHARED:
-        owner = owners.shared(entity, caller)
-    elif valid.user is not None:
-        owner = owners.named(caller, valid.user, valid.namespace)
-    return Record(Key(owner, entity_key(entity.stored, tenant=caller.tenant), valid.item), valid.version, valid.fields)
+def _records(part: Part, caller: Identity, owner: str) -> Iterator[Record]:
+    entity = entity_key(part.entity.stored, tenant=caller.tenant)
+    if part.entity.scope is Scope.SHARED:
+        owner = owners.shared(part.entity, caller)
+    for valid in part.candidates:
+        if isinstance(valid, Valid):
+            whose = owner if valid.user is None else owners.named(caller, valid.user, valid.namespace)
+            yield Record(Key(whose, entity, valid.item), valid.version, valid.fields)
 
 
 def _applied(preferences_applied: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from favsync.http import keys
 from favsync.http.doors import LIMIT_MAX
 from favsync.http.events import BYTES_MAX, ROWS_MAX, event, follow, resumed_after
 from favsync.http.headers import none_match
-from favsync.http.respond import not_modified, private_json
+from favsync.http.respond import not_modified, private_bytes, private_json
 from favsync.hub import Topic
 from favsync.identity.authenticator import Identity
 from favsync.store import records
@@ -71,12 +71,12 @@ class View:
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
         if self._after is not None:
-            self._check(await records.latest_seq(self._database, self.owner))
+            self._check(await self._request.app[keys.SEQS].get(self.owner))
 
     async def unless_known(self) -> web.Response:
         """304 where the caller has this very state: that rests on the owner's seq, and reads no records."""
         if "If-None-Match" in self._request.headers and self._place is None:
-            seq = await records.latest_seq(self._database, self.owner)
+            seq = await self._request.app[keys.SEQS].get(self.owner)
             self._check(seq)
             headers = self._marks(seq)
             if none_match(self._request.headers, headers["ETag"]):
@@ -84,6 +84,13 @@ class View:
         return await self.show()
 
     async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+        if self._after is None and self._place is None and not self._shown.several:
+            [key] = self._keys
+            whole = await records.show(self._database, self.owner, key, self._limit)
+            if whole is not None:
+                self._check(whole.seq)
+                marks = self._marks(whole.seq)
+                return private_bytes(self._request, b"[%b]" % whole.json, headers=marks | dict(headers))
         if self._after is not None:
             found = await records.changes(self._database, self.owner, self._keys, self._after, self._limit)
         else:

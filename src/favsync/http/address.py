@@ -34,6 +34,11 @@ def client(request: web.Request, trusted: Sequence[Network]) -> str:
             if named is None:
                 break
             found = named
+    return _named(found)
+
+
+@functools.lru_cache(10_000)
+def _named(found: IPAddress | None) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
     return str(found)

@@ -18,9 +18,11 @@ from favsync.http.connections import Connection, Wait
 
 EXPECTS_GO_ON = web.RequestKey("expects_go_on", bool)  # there, and true: the client waits for a 100 before its body
 
+_PLAIN_TYPES = ("application/json", "application/json; charset=utf-8")  # as most say it, who need not be read
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 _CONTENT_TYPE_LENGTH_MAX = 256
 _HALF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+_SMALL_BYTES = 16 * 1024
 _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's wbits for each form
 
 
@@ -48,8 +50,12 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
 async def _receive(request: web.Request, max_bytes: int) -> bytes | None:
     """The body as it came, None where it has more than `max_bytes`. Raises MalformedRequest, RequestTimeout."""
     connections, connection = request.app[keys.CONNECTIONS], cast("Connection", request.protocol)
-    body = bytearray()
     to_come = not request.content.is_eof()
+    if not to_come and request.content.exception() is None:  # it came with the head, as most do
+        request[EXPECTS_GO_ON] = False
+        whole = request.content.read_nowait()
+        return whole if len(whole) <= max_bytes else None
+    body = bytearray()
     if to_come:
         length = request.content_length
         connections.wait(connection, Wait.BODY, held_bytes=max_bytes if length is None else length)
@@ -76,7 +82,7 @@ async def _receive(request: web.Request, max_bytes: int) -> bytes | None:
 def check_content_type(headers: Mapping[str, str]) -> None:
     """A missing Content-Type is taken as JSON; UnsupportedMediaType for another one, or another charset."""
     declared = headers.get("Content-Type", "").strip()
-    if not declared:
+    if not declared or declared in _PLAIN_TYPES:
         return
     if len(declared) > _CONTENT_TYPE_LENGTH_MAX:  # reading one takes time by the square of its length
         raise UnsupportedMediaType
@@ -113,6 +119,8 @@ def unpack(body: bytes, coding: str, *, max_bytes: int) -> bytes:
 
 def parse_json(body: bytes) -> object:
     """The JSON value in `body`; MalformedRequest with the place where reading ended."""
+    if len(body) <= _SMALL_BYTES:
+        return _parse_json(body)
     collects = gc.isenabled()
     gc.disable()  # it would look at all values again and again while they come
     try:

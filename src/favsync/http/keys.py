@@ -5,6 +5,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from favsync.core.rate import RateLimiter
+from favsync.gathering import Gathering
 from favsync.http.connections import Connections
 from favsync.http.streams import Streams
 from favsync.hub import Hub
@@ -21,6 +22,7 @@ DATABASE = web.AppKey("database", Database)
 HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
+SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)
 FAILURE_LIMITER = web.AppKey("failure_limiter", RateLimiter)

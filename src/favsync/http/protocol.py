@@ -1,7 +1,6 @@
 """One connection: what it sends, and may not send, and what it waits for."""
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
@@ -221,7 +220,7 @@ class Connection(web.RequestHandler):
         if isinstance(exc, LineTooLong):
             of_url = exc.args[1] == LINE_BYTES_MAX
             status = HTTPStatus.REQUEST_URI_TOO_LONG if of_url else HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        request_id = uuid.uuid4().hex
+        request_id = access.new_id()
         kind = type(exc).__name__ if exc else None
         _log.info("request", method=None, route=None, status=int(status), error=kind, request_id=request_id)
         self._metrics.request("other", None, int(status), 0.0)

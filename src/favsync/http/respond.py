@@ -21,8 +21,13 @@ def json_response(content: object, *, status: int = 200, headers: Mapping[str, s
 
 def private_json(request: web.Request, content: object, *, headers: Mapping[str, str] | None = None) -> web.Response:
     """A user's own data: kept from shared caches, gzipped where that was asked for and is worth it."""
-    response = json_response(content, headers=PRIVATE | dict(headers or {}))
-    if isinstance(response.body, bytes) and len(response.body) >= GZIP_FROM_BYTES and accepts_gzip(request.headers):
+    return private_bytes(request, orjson.dumps(content), headers=headers)
+
+
+def private_bytes(request: web.Request, body: bytes, *, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Likewise, of what is JSON already."""
+    response = web.Response(body=body, content_type="application/json", headers=PRIVATE | dict(headers or {}))
+    if len(body) >= GZIP_FROM_BYTES and accepts_gzip(request.headers):
         response.enable_compression(web.ContentCoding.gzip)
     return response
 

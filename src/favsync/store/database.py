@@ -39,6 +39,7 @@ SESSION = {
     "enable_sort": "off",
     "enable_bitmapscan": "off",
     "timezone": "UTC",
+    "datestyle": "ISO, YMD",  # show_date prints with it
 }
 
 

@@ -10,6 +10,7 @@ from favsync.store.database import Database
 _PUSH = sql.query("records/push")
 _LIST = sql.query("records/list")
 _LIST_SEVERAL = sql.query("records/list_several")
+_SHOW = sql.query("records/show")
 _CHANGES = sql.query("records/changes")
 _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
@@ -39,6 +40,13 @@ class Listing(NamedTuple):
     seq: int
     rows: list[Row]
     more: bool
+
+
+class Shown(NamedTuple):
+    """All that a user has of an entity, and the user's `seq` at that very instant. `json`: the records, with commas."""
+
+    seq: int
+    json: bytes
 
 
 async def push(database: Database, records: Sequence[Record], item_limits: Sequence[int | None]) -> list[Seen]:
@@ -76,6 +84,16 @@ async def read(database: Database, user: str, entities: Sequence[str], behind: S
     return await _read(database, _LIST_SEVERAL, user, entities, behind, limit=limit)
 
 
+async def show(database: Database, user: str, entity: str, limit: int) -> Shown | None:
+    """What `read` gives, printed by the database, in a third of the time; None where it is not all, or is large."""
+    asked = min(limit, bounded.ROWS_AT_ONCE)
+    rows = await database.fetch(_SHOW, user, entity, asked + 1)
+    if not rows:
+        return Shown(0, b"")
+    [(seq, json, number, size)] = rows
+    return None if number > asked or (size or 0) > bounded.FIELDS_BYTES_MAX else Shown(seq, json or b"")
+
+
 async def changes(  # noqa: PLR0913 -- a query has as many
     database: Database,
     user: str,
@@ -98,7 +116,6 @@ async def _read(
     return Listing(top["top"] if top else 0, [Row(*tuple(row)[1:]) for row in rows], more)
 
 
-async def latest_seq(database: Database, user: str) -> int:
-    """The number of the user's latest change: 0 for one who never wrote."""
-    rows = await database.fetch(_SEQ, user)
-    return rows[0]["seq"] if rows else 0
+async def latest_seqs(database: Database, users: Sequence[str]) -> dict[str, int]:
+    """The number of each user's latest change: 0 for one who never wrote."""
+    return dict.fromkeys(users, 0) | {row["user_id"]: row["seq"] for row in await database.fetch(_SEQ, users)}

@@ -1,0 +1,47 @@
+"""Reads that share a statement: what is asked while one is under way is asked in the next, for everybody at once."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, TypeVar
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+TOGETHER_MAX = 1000  # in one statement
+
+
+class Gathering(Generic[_Key, _Value]):
+    """`read`: the values of some keys. Each is read after it was asked for, whoever else asked for it before."""
+
+    def __init__(self, read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Value]]]) -> None:
+        self._read = read
+        self._asked: list[tuple[_Key, asyncio.Future[_Value]]] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    async def get(self, key: _Key) -> _Value:
+        """The value of `key`. Raises what `read` raises; KeyError where that leaves it out."""
+        answer: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
+        self._asked.append((key, answer))
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._go_on())
+        return await answer
+
+    async def _go_on(self) -> None:
+        try:
+            while self._asked:
+                now, self._asked = self._asked[:TOGETHER_MAX], self._asked[TOGETHER_MAX:]
+                await self._answer([(key, answer) for key, answer in now if not answer.done()])
+        finally:
+            self._reading = None
+
+    async def _answer(self, asked: list[tuple[_Key, asyncio.Future[_Value]]]) -> None:
+        try:
+            values = await self._read(list({key: None for key, _ in asked}))
+            for key, answer in asked:
+                if not answer.done():
+                    answer.set_result(values[key])
+        except Exception as error:  # noqa: BLE001 -- whatever it was, everybody who asked hears of it
+            for _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(copy.copy(error))
