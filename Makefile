@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format mutants kill audit drill bench-feed fuzz lock clean
+.PHONY: help serve test lint format mutants kill audit drill bench bench-feed fuzz lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -53,6 +53,9 @@ audit: $(STAMP) ## The long form of the audit of the feeds: 100,000 versions, an
 
 drill: $(STAMP) ## The long form of killing and stopping sequencers: 200 rounds
 	TEST_SEQUENCER_ROUNDS=200 $(BIN)/python -m pytest --timeout 3600 tests/simulation/test_sequencer_faults.py
+
+bench: $(STAMP) ## Measure the service against its database, and draw the chart; needs wrk
+	$(BIN)/python -m bench.service
 
 bench-feed: $(STAMP) ## Measure the feeds: latency, a million changes, a thousand streams
 	$(BIN)/python -m bench.feed

@@ -16,3 +16,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT '{"item":' || to_json(item)::text || ',"actionDate":"' || show_date(action_us) || '","action":"'
          || CASE WHEN deleted THEN 'DELETE' ELSE 'ADD' END || '"' || coalesce(',"fields":' || fields::text, '') || '}'
 $$;
+
+-- Whose a change is: `own` is the beginning of the user_id of all whose namespace goes without saying.
+CREATE FUNCTION show_owner(user_id text, own text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT CASE
+    WHEN starts_with(user_id, own) THEN '"user":' || to_json(substr(user_id, length(own) + 1))::text
+    WHEN split_part(user_id, '/', 2) = '' THEN '"user":null'
+    ELSE '"user":' || to_json(regexp_replace(user_id, '^[^/]*/[^/]*/', ''))::text
+         || ',"namespace":' || to_json(split_part(user_id, '/', 2))::text
+  END
+$$;

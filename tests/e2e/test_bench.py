@@ -1,6 +1,9 @@
 """The benchmarks still work. What they find depends on the machine: no figure is asserted."""
 
+import html
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,3 +46,26 @@ def test_each_part_measures_something(quick: tuple[str, dict[str, Any]]) -> None
             assert table["title"] in printed
             for what in table["rows"]:
                 assert f"| {what} " in printed
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+def test_the_service_is_measured_against_its_database(tmp_path: Path) -> None:
+    out = tmp_path / "service.json"
+    command: list[str | Path] = [sys.executable, "-m", "bench.service", "--quick", "--out", out]
+    environment = os.environ | {"BENCH_SECONDS": "2"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(out.read_text())
+    assert written["circumstances"]["quick"] is True
+    rows = written["tables"]["rows"]["rows"]
+    assert len(rows) == 5
+    chart = out.with_suffix(".svg").read_text()
+    assert chart.startswith("<svg ")
+    assert chart.endswith("</svg>\n")
+    for what, row in rows.items():
+        assert html.escape(what) in chart
+        assert f"| {what} " in done.stdout
+        assert row["ratio"]["median"] == pytest.approx(
+            row["ours, a second"]["median"] / row["theirs, a second"]["median"], abs=0.01
+        )
+    assert written["tables"]["waits"]["rows"].keys() == {"304", "get", "the bare handler", "post 1", "post 100"}

@@ -65,6 +65,7 @@ async def test_many_users_are_looked_up_by_their_index(filled: asyncpg.Connectio
 
 FEED_READS = {
     "feed/page": ("'e', 20000, 100", "feed_by_position"),
+    "feed/show": ("'e', 20000, 100, 'a/b/'", "feed_by_position"),
     "feed/owners": ("'e', 20000, 100", "feed_by_position"),
     "feed/horizon": ("'e', now()", "feed_tombstones"),
     "pending/waiting": ("100, '{}'", "feed_pending_by_age"),

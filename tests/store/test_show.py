@@ -2,13 +2,15 @@
 
 import random
 
+import asyncpg
 import orjson
 import pytest
 
 from favsync.core import fields, timestamp
 from favsync.core.record import Key, Record, Version
+from favsync.feed.schemas import dump_change
 from favsync.http.wire import dump_version
-from favsync.store import bounded, records
+from favsync.store import bounded, feed, records
 from favsync.store.database import Database
 from tests.core.strategies import EDGE_TEXTS
 
@@ -72,3 +74,39 @@ async def test_what_is_large_is_not_printed_at_once(database: Database, monkeypa
     monkeypatch.setattr(bounded, "ROWS_AT_ONCE", 8)
     monkeypatch.setattr(bounded, "FIELDS_BYTES_MAX", 9 * len(written))
     assert await records.show(database, "a/b/c", "a/e", 9) is None
+
+
+OWNERS = [
+    "main/main/ann",
+    "main/main/",
+    "main/main/a/b",
+    'main/main/\u00fc"\\',
+    "main/other/bob",
+    "main/other/a/b",
+    "main//e",
+]
+
+
+async def test_a_page_of_a_feed_too(database: Database, connection: asyncpg.Connection) -> None:
+    """Whoever's the changes are, and whatever gaps there are; but none that has fields."""
+    chance = random.Random(1)
+    items = chance.sample(sorted(set(ITEMS)), 200)
+    positions = sorted(chance.sample(range(1, 1000), 200))
+    rows = [
+        ("main/e", chance.choice(OWNERS), item, position, position, _any_date(chance), chance.random() < 0.5, b"")
+        for item, position in zip(items, positions, strict=True)
+    ]
+    names = ["entity", "user_id", "item", "position", "seq", "action_us", "deleted", "digest"]
+    await connection.execute("ALTER TABLE feed ALTER placed_at SET DEFAULT now()")
+    await connection.copy_records_to_table("feed", records=rows, columns=names)
+    await connection.execute("INSERT INTO feed_head (entity, position, horizon) VALUES ('main/e', 1000, 7)")
+    for after, limit in ((0, 1000), (0, 200), (0, 199), (500, 20), (positions[-2], 1), (positions[-1], 5), (1000, 5)):
+        for namespace in ("main", "other"):
+            page = await feed.page(database, "main/e", after, limit=limit)
+            json = b",".join(orjson.dumps(dump_change(change, namespace)) for change in page.changes)
+            shown = await feed.show(database, "main/e", after, f"main/{namespace}/", limit=limit)
+            assert shown == (1000, 7, json, page.last, page.more)
+    assert await feed.show(database, "main/none", 0, "main/main/", limit=5) == (0, 0, b"", None, False)
+    await connection.execute("UPDATE feed SET fields = '{}' WHERE position = $1", positions[3])
+    assert await feed.show(database, "main/e", positions[3], "main/main/", limit=5) is not None
+    assert await feed.show(database, "main/e", positions[2], "main/main/", limit=5) is None

@@ -12,11 +12,11 @@ from aiohttp import web
 from favsync.catalog.entity import Entity
 from favsync.core.cursor import FeedPlace
 from favsync.core.errors import CursorExpired, MalformedRequest
-from favsync.core.record import entity_key
+from favsync.core.record import entity_key, owner_key
 from favsync.feed.schemas import dump_change
 from favsync.http import events, keys
 from favsync.http.doors import FEED_LIMIT_DEFAULT, FEED_LIMIT_MAX, WAIT_MAX_S
-from favsync.http.respond import private_json
+from favsync.http.respond import private_bytes
 from favsync.http.streams import Ended
 from favsync.hub import Topic
 from favsync.identity.authenticator import Identity
@@ -58,6 +58,8 @@ class _Reader:
         self._database = request.app[keys.DATABASE]
         self._epoch = self._database.epoch
         self._entity = entity_key(entity.stored, tenant=caller.tenant)
+        self._has_fields = entity.has_fields
+        self._own = owner_key("", tenant=caller.tenant, namespace=caller.namespace)
         self._limit = _number(request, "limit", FEED_LIMIT_DEFAULT, 1, FEED_LIMIT_MAX)
         self._wait_s = _number(request, "wait", 0, 0, WAIT_MAX_S)
         after = events.resumed_after(request)
@@ -74,21 +76,35 @@ class _Reader:
             await self._page(self._place, limit=1)  # or 410, which a stream could not say
             start = _At(self._epoch.id, self._caller.namespace, self._place)
             return await events.follow(self._request, self._caller, Topic(self._entity), start, self._events)
-        page = await self._page(self._place, limit=self._limit)
-        if not page.changes and self._wait_s:
+        page = await self._printed()
+        if page.last is None and self._wait_s:
             page = await self._news(page)
-        content = {
-            "changes": [dump_change(change, self._caller.namespace) for change in page.changes],
-            "cursor": self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page)),
-            "hasMore": page.more,
-        }
-        return private_json(self._request, content)
+        cursor = self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page))
+        end = b'],"cursor":"%b","hasMore":%b}' % (cursor.encode(), b"true" if page.more else b"false")
+        return private_bytes(self._request, b'{"changes":[' + page.json + end)
+
+    async def _printed(self) -> feed.Printed:
+        """The page that was asked for, as JSON."""
+        position = self._place.position if self._place else 0
+        if not self._has_fields:
+            printed = await feed.show(self._database, self._entity, position, self._own, limit=self._limit)
+            if printed is not None:
+                self._check(self._place, printed)
+                return printed
+        page = await self._page(self._place, limit=self._limit)
+        json = b",".join(orjson.dumps(dump_change(change, self._caller.namespace)) for change in page.changes)
+        return feed.Printed(page.head, page.horizon, json, page.last, page.more)
 
     async def _page(
         self, place: FeedPlace | None, *, limit: int, bytes_max: int = bounded.FIELDS_BYTES_MAX
     ) -> feed.Page:
         position = place.position if place else 0
         page = await feed.page(self._database, self._entity, position, limit=limit, bytes_max=bytes_max)
+        self._check(place, page)
+        return page
+
+    def _check(self, place: FeedPlace | None, page: feed.Page | feed.Printed) -> None:
+        """CursorExpired where the page does not go on from `place`."""
         # The connection that gave it may have been to another database than before.
         if self._database.epoch.id != self._epoch.id:
             raise CursorExpired(_EXPIRED)
@@ -96,9 +112,8 @@ class _Reader:
             raise self._database.lacks(_EXPIRED)
         if place and place.misses(page.horizon):
             raise CursorExpired(_EXPIRED)
-        return page
 
-    async def _news(self, page: feed.Page) -> feed.Page:
+    async def _news(self, page: feed.Printed) -> feed.Printed:
         """The page as it is when there are changes, or the time is up, or the token ends."""
         hub, places = self._request.app[keys.HUB], self._request.app[keys.STREAMS]
         left_s = events.left_s(self._caller)
@@ -107,9 +122,9 @@ class _Reader:
                 async with asyncio.timeout(self._wait_s if left_s is None else min(left_s, self._wait_s)):
                     while True:
                         number = board.number
-                        asked = (self._epoch.id, self._place, self._limit)
-                        page = await board.read(asked, lambda: self._page(self._place, limit=self._limit))
-                        if page.changes:
+                        asked = (self._epoch.id, self._place, self._limit, self._own)
+                        page = await board.read(asked, self._printed)
+                        if page.last is not None:
                             return page
                         await board.beyond(number, wait_s=_LOOK_S)
         except (TimeoutError, Ended):
@@ -129,10 +144,10 @@ class _Reader:
         return at._replace(place=_behind(at.place, page)), b"".join(made)
 
 
-def _behind(place: FeedPlace | None, page: feed.Page) -> FeedPlace:
+def _behind(place: FeedPlace | None, page: feed.Page | feed.Printed) -> FeedPlace:
     """Where a reader is who was at `place` and has read the page."""
     base = place.base if place else page.head
-    return FeedPlace.of(page.changes[-1].position if page.more else page.head, base)
+    return FeedPlace.of(page.last if page.more and page.last else page.head, base)
 
 
 def _number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
