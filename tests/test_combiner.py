@@ -35,12 +35,14 @@ class Shelf:
         self.blocked: set[str] = set()
         self.poison: set[str] = set()
         self.gone = False
+        self.delay_s = 0.0
 
     async def push(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[Seen]:
         users = [one.key.user for one in records]
         assert len(users) == len(limits) == len({one.key for one in records})
         self.statements.append(users)
         await self.open.wait()
+        await asyncio.sleep(self.delay_s)
         if self.gone:
             raise Unavailable
         if self.blocked & set(users):
@@ -117,10 +119,73 @@ async def test_a_blocked_user_holds_up_nobody_else(
     before = len(shelf.statements)
     assert await offer(combiner, "dan") == [NOTHING]
     later = await offered(combiner, "ann")
-    assert all("ann" not in users or users == ["ann"] for users in shelf.statements[before:]), "she waits by herself"
     assert [await outcome(task) for task in (tasks["ann"], later)] == [LockTimeout, LockTimeout]
+    assert await outcome(await offered(combiner, "ann")) == LockTimeout
+    assert all("ann" not in users or users == ["ann"] for users in shelf.statements[before:]), "alone from now on"
     shelf.blocked = set()
     assert await offer(combiner, "ann") == [NOTHING]
+
+
+async def test_one_lock_does_not_end_the_combining(combiner: Combiner, shelf: Shelf) -> None:
+    """Of a set that many write: not even while they go on and on."""
+
+    async def write() -> None:
+        for _ in range(20):
+            await combiner.offer([record("ann", f"item{len(shelf.statements)}")], [None])
+
+    shelf.delay_s = 0.002
+    writers = [asyncio.create_task(write()) for _ in range(30)]
+    await asyncio.sleep(0.01)
+    shelf.blocked = {"ann"}
+    await asyncio.sleep(0.01)
+    shelf.blocked = set()
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.gather(*writers)
+    assert len(shelf.statements) < 30 * 20 / 3, "most went together"
+
+
+async def test_who_sends_much_delays_the_others_by_one_offer(
+    combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RECORDS_MAX", 10)
+    monkeypatch.setattr(module, "WAITING_MAX", 20)
+    shelf.open.clear()
+    large = [record("hog", f"i{number}") for number in range(10)]
+    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10)) for _ in range(30)]
+    await asyncio.sleep(0.01)
+    assert [task.done() for task in hogs] == [False] * 21 + [True] * 9, "one under way, twenty that wait"
+    tasks = [await offered(combiner, user) for user in ("ann", "bob")]
+    shelf.open.set()
+    assert [await outcome(task) for task in tasks] == [[NOTHING]] * 2
+    assert [await outcome(task) for task in hogs] == [[NOTHING] * 10] * 21 + [LockTimeout] * 9
+    assert shelf.statements[2] == ["ann", "bob"], "behind one of the hog's"
+    monkeypatch.setattr(module, "OWNER_BYTES_MAX", 25 * module.RECORD_BYTES)
+    shelf.open.clear()
+    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10)) for _ in range(4)]
+    await asyncio.sleep(0.01)
+    assert [task.done() for task in hogs] == [False, False, False, True]
+    shelf.open.set()
+    await asyncio.gather(*hogs[:3])
+    assert await outcome(hogs[3]) == LockTimeout
+
+
+async def test_that_rows_were_locked_is_forgotten(
+    combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while, and of the first where there are many: what is remembered is bounded."""
+    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(module, "HELD_S", 0.5)
+    monkeypatch.setattr(module, "HELD_MAX", 2)
+    shelf.blocked = {"ann", "bob", "cy"}
+    assert [await outcome(await offered(combiner, user)) for user in ("ann", "bob", "cy")] == [LockTimeout] * 3
+    assert list(combiner._held) == ["bob", "cy"]
+    await asyncio.sleep(0.5)
+    shelf.blocked = set()
+    shelf.open.clear()
+    tasks = [await offered(combiner, user) for user in ("zoe", "bob", "cy")]
+    shelf.open.set()
+    await asyncio.gather(*tasks)
+    assert shelf.statements[-1] == ["bob", "cy"]
 
 
 async def test_when_the_lock_is_given_back_who_waited_is_answered(combiner: Combiner, shelf: Shelf) -> None:
@@ -210,7 +275,9 @@ async def test_together_each_gets_the_answer_that_one_by_one_it_would_get(
     limit = chance.choice([None, 2, 4])
     stands: dict[Key, Version] = {}
     for _ in range(6):
-        offers = [_any_offer(chance) for _ in range(chance.randrange(1, 30))]
+        # Where several statements are needed, owners take turns, and only what is of one owner keeps its order.
+        owners = 2 if together == 1000 else 1
+        offers = [_any_offer(chance, owners) for _ in range(chance.randrange(1, 30))]
         tasks = [asyncio.create_task(combiner.offer(one, [limit] * len(one))) for one in offers]
         answers = await asyncio.gather(*tasks)
         assert answers == [_one_by_one(stands, one, limit) for one in offers]
@@ -219,8 +286,9 @@ async def test_together_each_gets_the_answer_that_one_by_one_it_would_get(
     assert together < 1000 or len(statements) <= 2 * 6, "the first alone, and the rest together"
 
 
-def _any_offer(chance: random.Random) -> list[Record]:
-    keys = {(chance.choice("abc"), f"i{chance.randrange(6)}") for _ in range(chance.randrange(1, 5))}
+def _any_offer(chance: random.Random, owners: int) -> list[Record]:
+    users = chance.sample("abc", owners)
+    keys = {(chance.choice(users), f"i{chance.randrange(6)}") for _ in range(chance.randrange(1, 5))}
     return [record(user, item, chance.randrange(4), chance.random() < 0.5) for user, item in sorted(keys)]
 
 

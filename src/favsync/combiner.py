@@ -5,106 +5,152 @@ that a quiet service waits for nothing.
 """
 
 import asyncio
+import contextlib
+import contextvars
 import copy
+import itertools
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 
 import stamina
 
 from favsync.core.errors import LockTimeout, Unavailable
 from favsync.core.record import Key, Record
-from favsync.lanes import Lanes
+from favsync.lanes import WAITING_MAX, Lanes
 from favsync.store.records import Seen
 
-FLIGHTS = 1  # statements under way at once, but for those of users who are held up
 RECORDS_MAX = 1000  # in a statement of several offers
 BYTES_MAX = 4 * 2**20  # likewise, of what is in them
-WAITING_BYTES_MAX = 64 * 2**20  # of offers that wait for their statement
+WAITING_BYTES_MAX = 64 * 2**20  # of offers that wait for their statement,
+OWNER_BYTES_MAX = 8 * 2**20  # and of those of one owner
 RECORD_BYTES = 500  # what a record takes beside its fields, about
 PATIENCE_S = 10.0
 LOCK_WAIT_S = 5.0
+HELD_S = 30.0  # for which it is taken for likely that rows which were locked still are
+HELD_MAX = 10_000
+APART = 4  # statements at once of those whose common statement was refused; as many of those whose rows are locked
 
 Push = Callable[[Sequence[Record], Sequence[int | None]], Awaitable[list[Seen]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Offer:
-    """`records`: at most one a key. `answer`: what stood before each, in order."""
+    """`number`: in the order of arrival. `records`: at most one a key. `answer`: what stood before each, in order."""
 
+    number: int
     records: Sequence[Record]
     limits: Sequence[int | None]
+    owners: frozenset[str]
     bytes: int
     began: float
     answer: asyncio.Future[list[Seen]]
 
 
+@dataclass(slots=True)
+class _Line:
+    """The offers that wait and begin with a record of one owner. `bytes`: what is in them."""
+
+    offers: deque[_Offer] = field(default_factory=deque)
+    bytes: int = 0
+
+
 class Combiner:
     """`push`: offers records, at most one a key, each with the item limit of its user; commits; what stood before each.
 
-    An offer is in one statement, as a whole. Where that statement is refused, each of its offers is tried again by
-    itself, so that nobody answers for a neighbour.
+    An offer is in one statement, as a whole. Owners take turns, so that whoever sends much delays the others by one
+    offer. Where a statement is refused, each of its offers is tried again by itself, so that nobody answers for a
+    neighbour.
     """
 
     def __init__(self, push: Push) -> None:
         self._push = push
-        self._waiting: deque[_Offer] = deque()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
         self._waiting_bytes = 0
-        self._flights: set[asyncio.Task[None]] = set()
+        self._numbers = itertools.count()
+        self._flight: asyncio.Task[None] | None = None
         self._lanes = Lanes()
+        self._held: OrderedDict[str, float] = OrderedDict()  # owners whose rows were locked, and until when to think so
+        self._apart, self._blocked = asyncio.Semaphore(APART), asyncio.Semaphore(APART)
 
     async def offer(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[Seen]:
         """What stood before each record, as if no other offer were in the same statement; committed.
 
         Raises Unavailable: perhaps committed. LockTimeout: not committed.
         """
-        if self._lanes.any_of(record.key.user for record in records):
-            return await self._alone(records, limits)
+        owners = frozenset(record.key.user for record in records)
+        if self._held and self._are_held(owners):
+            return await self._wait_for_lock(records, limits, owners)
         size = sum(RECORD_BYTES + len(record.fields or b"") for record in records)
-        if self._waiting and self._waiting_bytes + size > WAITING_BYTES_MAX:
-            raise Unavailable("Too much waits to be written. This was not stored; send it again.")
         answer: asyncio.Future[list[Seen]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Offer(records, limits, size, time.monotonic(), answer))
-        self._waiting_bytes += size
-        self._go()
+        self._queue(_Offer(next(self._numbers), records, limits, owners, size, time.monotonic(), answer))
         try:
             return await answer
-        except _Alone:
-            return await self._alone(records, limits)
+        except _Refused:
+            if self._are_held(owners):
+                return await self._wait_for_lock(records, limits, owners)
+        try:
+            async with _place(self._apart, LOCK_WAIT_S):
+                return await self._try(records, limits, owners)
+        except LockTimeout:
+            return await self._wait_for_lock(records, limits, owners)
+
+    def _queue(self, offer: _Offer) -> None:
+        """Raises Unavailable where too much waits already."""
+        first = offer.records[0].key.user
+        line = self._lines.get(first)
+        if line and (len(line.offers) >= WAITING_MAX or line.bytes + offer.bytes > OWNER_BYTES_MAX):
+            raise LockTimeout("Too many writes of this user are waiting. This one was not stored; send it again.")
+        if self._lines and self._waiting_bytes + offer.bytes > WAITING_BYTES_MAX:
+            raise Unavailable(_TOO_MUCH)
+        if line is None:
+            line = self._lines[first] = _Line()
+        line.offers.append(offer)
+        line.bytes += offer.bytes
+        self._waiting_bytes += offer.bytes
+        self._go()
 
     def _go(self) -> None:
-        while len(self._flights) < FLIGHTS and (batch := self._take()):
-            flight = asyncio.create_task(self._fly(batch))
-            self._flights.add(flight)
-            flight.add_done_callback(self._land)
+        if self._flight is None and (batch := self._take()):
+            # Not in the context of who happens to come first, whose request's id would stand in the log.
+            self._flight = asyncio.create_task(self._fly(batch), context=contextvars.Context())
+            self._flight.add_done_callback(self._land)
 
-    def _land(self, flight: asyncio.Task[None]) -> None:
-        self._flights.discard(flight)
+    def _land(self, _flight: asyncio.Task[None]) -> None:
+        self._flight = None
         self._go()
 
     def _take(self) -> list[_Offer]:
-        """The offers of the next statement, in the order in which they came; not those that nobody waits for."""
+        """The offers of the next statement, in the order in which they came: one an owner in turn, while there is room.
+
+        But not those that nobody waits for.
+        """
         batch: list[_Offer] = []
         count, size, too_late = 0, 0, time.monotonic() - PATIENCE_S
-        while self._waiting:
-            offer = self._waiting[0]
+        while self._lines:
+            first, line = next(iter(self._lines.items()))
+            offer = line.offers[0]
             if batch and (count + len(offer.records) > RECORDS_MAX or size + offer.bytes > BYTES_MAX):
                 break
-            self._waiting.popleft()
+            line.offers.popleft()
+            line.bytes -= offer.bytes
             self._waiting_bytes -= offer.bytes
+            self._lines.move_to_end(first)
+            if not line.offers:
+                del self._lines[first]
             if offer.answer.done():
                 continue
             if offer.began < too_late:
-                offer.answer.set_exception(Unavailable())
-                continue
-            if self._lanes.any_of(record.key.user for record in offer.records):
-                offer.answer.set_exception(_Alone())
-                continue
-            batch.append(offer)
-            count += len(offer.records)
-            size += offer.bytes
-        return batch
+                offer.answer.set_exception(Unavailable(_TOO_MUCH))
+            elif self._held and self._are_held(offer.owners):
+                offer.answer.set_exception(_Refused())
+            else:
+                batch.append(offer)
+                count += len(offer.records)
+                size += offer.bytes
+        return sorted(batch, key=attrgetter("number"))
 
     async def _fly(self, batch: list[_Offer]) -> None:
         try:
@@ -131,36 +177,78 @@ class Combiner:
         standing = dict(zip(best, await self._push(records, limits), strict=True))
         return [[_meet(record, standing) for record in offer.records] for offer in batch]
 
-    async def _alone(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[Seen]:
-        """In a statement of its own, for as long as somebody holds its users' rows; and after what else is of them.
+    async def _wait_for_lock(
+        self, records: Sequence[Record], limits: Sequence[int | None], owners: frozenset[str]
+    ) -> list[Seen]:
+        """In a statement of its own, for as long as somebody holds its owners' rows; and after what else is of them.
 
-        Between the attempts no connection is held, and no turn: whoever blocks one user of an offer blocks neither
+        Between the attempts no connection is held, and no turn: whoever blocks one owner of an offer blocks neither
         strangers nor the others of that offer.
         """
         give_up = time.monotonic() + LOCK_WAIT_S
-        with self._lanes.join({record.key.user for record in records}) as queue:
+        with self._lanes.join(owners) as queue:
             async for attempt in stamina.retry_context(
                 on=LockTimeout, attempts=None, timeout=LOCK_WAIT_S, wait_initial=0.05, wait_max=0.5
             ):
                 async with queue.turn(wait_s=give_up - time.monotonic()):
                     with attempt:
-                        return await self._push(records, limits)
+                        async with _place(self._blocked, give_up - time.monotonic()):
+                            return await self._try(records, limits, owners)
         raise AssertionError  # the last attempt returned or raised
 
+    async def _try(self, records: Sequence[Record], limits: Sequence[int | None], owners: frozenset[str]) -> list[Seen]:
+        """By itself; and remembers whether somebody held the rows."""
+        try:
+            seen = await self._push(records, limits)
+        except LockTimeout:
+            until = time.monotonic() + HELD_S
+            for owner in owners:
+                self._held[owner] = until
+                self._held.move_to_end(owner)
+            while len(self._held) > HELD_MAX:
+                self._held.popitem(last=False)
+            raise
+        for owner in owners:
+            self._held.pop(owner, None)
+        return seen
 
-class _Alone(Exception):
+    def _are_held(self, owners: frozenset[str]) -> bool:
+        now = time.monotonic()
+        while self._held and next(iter(self._held.values())) < now:
+            self._held.popitem(last=False)
+        return any(owner in self._held for owner in owners)
+
+
+_TOO_MUCH = "Too much waits to be written. This was not stored; send it again."
+
+
+class _Refused(Exception):
     """The statement was refused, perhaps for another's sake."""
+
+
+@contextlib.asynccontextmanager
+async def _place(places: asyncio.Semaphore, wait_s: float) -> AsyncIterator[None]:
+    """LockTimeout where there is none within `wait_s`."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await places.acquire()
+    except TimeoutError:
+        raise LockTimeout from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
 def _told(error: BaseException, *, alone: bool) -> BaseException:
     """What an offer hears whose statement failed: the truth, where that is known to be about itself."""
     if isinstance(error, LockTimeout):
-        return _Alone()
+        return _Refused()
     if isinstance(error, Unavailable):
         return copy.copy(error)
     if isinstance(error, asyncio.CancelledError):
         return Unavailable()
-    return error if alone else _Alone()
+    return error if alone else _Refused()
 
 
 def _meet(record: Record, standing: dict[Key, Seen]) -> Seen:

@@ -1,9 +1,12 @@
 """Reads that share a statement: what is asked while one is under way is asked in the next, for everybody at once."""
 
 import asyncio
+import contextvars
 import copy
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Generic, TypeVar
+
+from favsync.core.errors import Unavailable
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -24,14 +27,16 @@ class Gathering(Generic[_Key, _Value]):
         answer: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
         self._asked.append((key, answer))
         if self._reading is None:
-            self._reading = asyncio.create_task(self._go_on())
+            # Not in the context of who happens to come first, whose request's id would stand in the log.
+            self._reading = asyncio.create_task(self._go_on(), context=contextvars.Context())
         return await answer
 
     async def _go_on(self) -> None:
         try:
             while self._asked:
                 now, self._asked = self._asked[:TOGETHER_MAX], self._asked[TOGETHER_MAX:]
-                await self._answer([(key, answer) for key, answer in now if not answer.done()])
+                if awaited := [(key, answer) for key, answer in now if not answer.done()]:
+                    await self._answer(awaited)
         finally:
             self._reading = None
 
@@ -41,7 +46,7 @@ class Gathering(Generic[_Key, _Value]):
             for key, answer in asked:
                 if not answer.done():
                     answer.set_result(values[key])
-        except Exception as error:  # noqa: BLE001 -- whatever it was, everybody who asked hears of it
+        except BaseException as error:  # noqa: BLE001 -- whatever it was, everybody who asked hears of it
             for _, answer in asked:
                 if not answer.done():
-                    answer.set_exception(copy.copy(error))
+                    answer.set_exception(copy.copy(error) if isinstance(error, Exception) else Unavailable())

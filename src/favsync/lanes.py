@@ -22,10 +22,6 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
 
-    def any_of(self, users: Iterable[str]) -> bool:
-        """Whether somebody is in a lane of one of `users`."""
-        return bool(self._lanes) and any(user in self._lanes for user in users)
-
     @contextlib.contextmanager
     def join(self, users: Iterable[str]) -> Iterator["Queue"]:
         """A place in the lanes of all `users`. Raises LockTimeout where too many wait in one of them already."""

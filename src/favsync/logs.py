@@ -1,5 +1,6 @@
 """Logs: one line an event, JSON unless somebody is watching a terminal; never a token, a body or an item."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -46,7 +47,10 @@ def configure(*, style: str, level: str) -> None:
 
 
 def _dump(entry: dict[str, Any], default: Callable[[Any], Any]) -> str:
-    return orjson.dumps(entry, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        return orjson.dumps(entry, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+    except TypeError:  # half a surrogate pair, of a path that is not UTF-8; a number beyond 64 bits
+        return json.dumps(entry, default=default)
 
 
 def _without_request(entry: logging.LogRecord) -> bool:

@@ -68,4 +68,10 @@ def test_the_service_is_measured_against_its_database(tmp_path: Path) -> None:
         assert row["ratio"]["median"] == pytest.approx(
             row["ours, a second"]["median"] / row["theirs, a second"]["median"], abs=0.01
         )
-    assert written["tables"]["waits"]["rows"].keys() == {"304", "get", "the bare handler", "post 1", "post 100"}
+    assert written["tables"]["waits"]["rows"].keys() == {
+        "GET, 304",
+        "GET, 200",
+        "the bare handler",
+        "POST of 1",
+        "POST of 100",
+    }

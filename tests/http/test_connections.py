@@ -113,11 +113,11 @@ async def test_half_a_head_behind_a_request_has_as_little_time_as_one_alone(serv
 
 
 async def test_who_leaves_before_the_answer_is_counted_as_gone(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def slow(*_args: object) -> records.Listing:
+    async def slow(*_args: object) -> records.Shown:
         await asyncio.sleep(0.3)
-        return records.Listing(0, [], more=False)
+        return records.Shown(0, b"")
 
-    monkeypatch.setattr(records, "read", slow)
+    monkeypatch.setattr(records, "show", slow)
     client = await serve()
     _reader, writer = await asyncio.open_connection(client.host, client.port)
     writer.write(

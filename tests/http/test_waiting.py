@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from typing import Any
 
 import asyncpg
 import pytest
@@ -13,7 +12,7 @@ from favsync.identity.tokens import LEEWAY_S
 from favsync.settings import Settings
 from favsync.store import feed
 from favsync.store.database import Database
-from favsync.store.feed import Page
+from favsync.store.feed import Printed
 from tests.http.conftest import Client, Serve, bearer
 from tests.http.declared import Json, post, record
 from tests.http.feeds import FEED, all_placed, page, reader, streams, until
@@ -164,11 +163,11 @@ async def test_all_who_wait_at_one_place_share_one_look(
     await post(client, "/sync/favorites", [record("first")])
     await all_placed(connection)
     looks: list[tuple[object, ...]] = []
-    look = feed.page
+    look = feed.show
 
-    async def counted(database: Database, entity: str, after: int, **how: Any) -> Page:
-        looks.append((after, how["limit"]))
-        return await look(database, entity, after, **how)
+    async def counted(database: Database, entity: str, after: int, own: str, *, limit: int) -> Printed | None:
+        looks.append((after, limit))
+        return await look(database, entity, after, own, limit=limit)
 
     here = (await page(client))["cursor"]
     seal = client.app[keys.DATABASE].epoch.seal
@@ -176,7 +175,7 @@ async def test_all_who_wait_at_one_place_share_one_look(
     tasks = [waiting(client, here) for _ in range(50)]
     small = asyncio.create_task(page(client, FEED, wait=FOREVER, after=here, limit=1))
     await until(lambda: streams(client) == 51)
-    monkeypatch.setattr(feed, "page", counted)
+    monkeypatch.setattr(feed, "show", counted)
     await post(client, "/sync/favorites", [record("a"), record("b")], bearer("bob"))
     async with asyncio.timeout(PATIENCE_S):
         answers, least = await asyncio.gather(asyncio.gather(*tasks), small)

@@ -15,7 +15,7 @@ READS = {
     "records/changes": (("e", 50, 100), "records_by_seq"),
     "records/list_several": (("{e,f}", '{item2,""}', 100), "records_pkey"),
     "records/changes_several": (("{e,f}", 50, 100), "records_by_seq"),
-    "records/show": (("e", 100), "records_pkey"),
+    "records/show": (("e", 100, 1000), "records_pkey"),
 }
 
 

@@ -1,5 +1,12 @@
--- What this account may not do with our tables, though a service must.
-SELECT string_agg(privilege || ' on ' || name, ', ' ORDER BY name, privilege)
-  FROM unnest(ARRAY['streams', 'records', 'feed_pending', 'feed_head', 'feed', 'epoch', 'entities']) name,
-       unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
- WHERE NOT has_table_privilege(name, privilege)
+-- What this account may not do with our tables and functions, though a service must.
+SELECT string_agg(what, ', ' ORDER BY what)
+  FROM (
+    SELECT privilege || ' on ' || name AS what
+      FROM unnest(ARRAY['streams', 'records', 'feed_pending', 'feed_head', 'feed', 'epoch', 'entities']) name,
+           unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
+     WHERE NOT has_table_privilege(name, privilege)
+     UNION ALL
+    SELECT DISTINCT 'EXECUTE on ' || proname
+      FROM pg_proc
+     WHERE proname IN ('push', 'place', 'show_date', 'show_record', 'show_owner')
+       AND pg_function_is_visible(oid) AND NOT has_function_privilege(oid, 'EXECUTE')) AS lacking

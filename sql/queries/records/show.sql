@@ -1,10 +1,12 @@
--- A user's records of an entity, as list.sql has them, printed as JSON and joined with commas; how many there are, of how
--- many bytes of fields, and the user's seq, of one instant. No row: the user never wrote.
-SELECT s.seq AS top, r.shown, r.number, r.bytes
+-- A user's records of an entity, as list.sql has them, printed as JSON and joined with commas, and the user's seq, of one
+-- instant. `shown` is null where there are $3 of them or more, or more than $4 bytes of fields. No row: the user never
+-- wrote.
+SELECT s.seq AS top, r.shown
   FROM streams s
   CROSS JOIN LATERAL (
-    SELECT convert_to(string_agg(show_record(r.item, r.action_us, r.deleted, r.fields), ','), 'UTF8') AS shown,
-           count(*) AS number, sum(octet_length(r.fields::text)) AS bytes
+    SELECT CASE WHEN count(*) < $3 AND coalesce(sum(octet_length(r.fields::text)), 0) <= $4
+                THEN convert_to(coalesce(string_agg(show_record(r.item, r.action_us, r.deleted, r.fields), ','), ''), 'UTF8')
+           END AS shown
       FROM (
         SELECT r.item, r.action_us, r.deleted, r.fields
           FROM records r

@@ -42,7 +42,7 @@ def middleware(log_key: bytes) -> Middleware:
         began = time.perf_counter()
         sent_id = request.headers.get(REQUEST_ID, "")
         request[_ID] = sent_id if sent_id and _SANE_ID.fullmatch(sent_id) else new_id()
-        structlog.contextvars.bind_contextvars(request_id=request[_ID])  # until the connection's next request
+        structlog.contextvars.bind_contextvars(request_id=request[_ID])
         status = 500
         try:
             response = await handler(request)

@@ -39,7 +39,6 @@ SESSION = {
     "enable_sort": "off",
     "enable_bitmapscan": "off",
     "timezone": "UTC",
-    "datestyle": "ISO, YMD",  # show_date prints with it
 }
 
 

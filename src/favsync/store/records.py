@@ -87,11 +87,11 @@ async def read(database: Database, user: str, entities: Sequence[str], behind: S
 async def show(database: Database, user: str, entity: str, limit: int) -> Shown | None:
     """What `read` gives, printed by the database, in a third of the time; None where it is not all, or is large."""
     asked = min(limit, bounded.ROWS_AT_ONCE)
-    rows = await database.fetch(_SHOW, user, entity, asked + 1)
+    rows = await database.fetch(_SHOW, user, entity, asked + 1, bounded.FIELDS_BYTES_MAX)
     if not rows:
         return Shown(0, b"")
-    [(seq, json, number, size)] = rows
-    return None if number > asked or (size or 0) > bounded.FIELDS_BYTES_MAX else Shown(seq, json or b"")
+    [(seq, json)] = rows
+    return None if json is None else Shown(seq, json)
 
 
 async def changes(  # noqa: PLR0913 -- a query has as many
