@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,19 @@ def test_each_part_measures_something(quick: tuple[str, dict[str, Any]]) -> None
             assert table["title"] in printed
             for what in table["rows"]:
                 assert f"| {what} " in printed
+
+
+def _shape(written: Any) -> Any:
+    """What is measured, but for how much of it."""
+    if isinstance(written, dict):
+        return {re.sub(r"[\d,]+", "#", name): _shape(value) for name, value in written.items()}
+    return None
+
+
+def test_the_kept_figures_are_of_these_measurements(quick: tuple[str, dict[str, Any]]) -> None:
+    kept = json.loads((ROOT / "bench" / "results" / "feed.json").read_text())
+    assert _shape(kept) == _shape(quick[1])
+    assert not any(part["circumstances"]["quick"] for part in kept.values())
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")

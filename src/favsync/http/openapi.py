@@ -193,7 +193,7 @@ def _errors(door: Door) -> dict[int, list[str]]:
     if door.body is not None:
         kinds += [errors.MalformedRequest, errors.RequestTimeout, errors.BodyTooLarge, errors.UnsupportedMediaType]
     found: dict[int, list[str]] = {}
-    plain = [problems.PLAIN[status] for status in ((400, 404, 500) if door.choices else (400, 500))]
+    plain = [problems.PLAIN[status] for status in (400, *([404] if door.choices else []), 414, 431, 500)]
     for problem in [*map(problems.TABLE.__getitem__, dict.fromkeys(kinds)), *plain]:
         found.setdefault(problem.status, []).append(problem.title)
     return found
