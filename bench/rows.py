@@ -4,6 +4,7 @@ import http.client
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -94,7 +95,7 @@ class Bench:
     def _post(self, seconds: float, records: int, connections: int) -> float:
         """Records a second, all of them new, until the last of them has its place in the feed."""
         self._days += 1
-        day = f"{2020 + self._days // 300}-{1 + self._days % 12:02d}-{1 + self._days // 12 % 25:02d}"
+        day = date(2020, 1, 1) + timedelta(days=self._days)
         before, began = self._counted(_APPLIED), time.perf_counter()
         url, what = f"{self._url}/postUserFavorites", f"POST of {records}"
         arguments = (self._tokens, THREADS, records, stock.ITEMS, day)
