@@ -24,6 +24,7 @@ import pytest
 from aiohttp import web
 from selenium import webdriver
 
+from favsync.core import timestamp
 from favsync.http.auth import issue
 from tests.e2e import test_docs_page
 from tests.e2e.device_program import EXAMPLES, NODE, Phone
@@ -253,10 +254,14 @@ def _cursor(phone: Phone) -> str:
 
 
 def _known(phone: Phone) -> dict[str, bool]:
+    return {item: deleted for item, (_, deleted) in _versions(phone).items()}
+
+
+def _versions(phone: Phone) -> dict[str, tuple[int, bool]]:
     database = _database(phone)
-    rows = database.execute("SELECT item, deleted FROM known").fetchall()
+    rows = database.execute("SELECT item, at_us, deleted FROM known").fetchall()
     database.close()
-    return {item: bool(deleted) for item, deleted in rows}
+    return {item: (at_us, bool(deleted)) for item, at_us, deleted in rows}
 
 
 @pytest.fixture(scope="module")
@@ -355,8 +360,14 @@ def test_over_cuts_and_kills_nothing_is_lost(postgres: Server, tmp_path: Path) -
         drill = Drill(service, line, tmp_path)
         try:
             drill.run()
-            stored = {one["item"]: one["action"] == "DELETE" for one in service.request("GET", GET).content}
-            _wait(lambda: _known(drill.tablet) == stored, lambda: f"seed {SEED}: {_known(drill.tablet)} not {stored}")
+            stored = {
+                one["item"]: (timestamp.parse(one["actionDate"]), one["action"] == "DELETE")
+                for one in service.request("GET", GET).content
+            }
+            _wait(
+                lambda: _versions(drill.tablet) == stored,
+                lambda: f"seed {SEED}: {_versions(drill.tablet)} not {stored}",
+            )
             assert drill.live.end(signal.SIGTERM)[0] == 0
         finally:
             drill.live.end(signal.SIGKILL)
