@@ -8,21 +8,21 @@ PAGE = 5000
 USERS = 10_000
 MIB = 2**20
 
-_EMPTY = "TRUNCATE streams, records, feed, feed_head, feed_pending"
+EMPTY = "TRUNCATE streams, records, feed, feed_head, feed_pending"
 # As if the users had written in turn, each record once, every tenth a deletion.
 _RECORDS = """
     INSERT INTO records (user_id, entity, item, action_us, deleted, digest, seq)
     SELECT 'main/main/reader-' || n % $2::int, 'main/favorites', 'session_' || n, 1700000000000000 + n * 1000,
            n % 10 = 0, '', 1 + n / $2::int
       FROM generate_series(0, $1::bigint - 1) AS n"""
-_STREAMS = "INSERT INTO streams (user_id, seq) SELECT user_id, max(seq) FROM records GROUP BY user_id"
+STREAMS = "INSERT INTO streams (user_id, seq) SELECT user_id, max(seq) FROM records GROUP BY user_id"
 # On the disk in the order of their positions, or in none.
-_FEED = """
+FEED = """
     INSERT INTO feed (entity, user_id, item, position, seq, action_us, deleted, digest, placed_at)
     SELECT entity, user_id, item, position, seq, action_us, deleted, digest, now()
       FROM (SELECT *, row_number() OVER (ORDER BY action_us) AS position FROM records) AS placed
      ORDER BY CASE WHEN $1::boolean THEN hashtext(item) ELSE position END"""
-_HEAD = """
+HEAD = """
     INSERT INTO feed_head AS h (entity, position, horizon) SELECT entity, max(position), 0 FROM feed GROUP BY entity
     ON CONFLICT (entity) DO UPDATE SET position = excluded.position, horizon = 0"""
 _WAITING = """
@@ -35,12 +35,12 @@ _TIDY = ("VACUUM (ANALYZE) records", "VACUUM (ANALYZE) feed", "VACUUM (ANALYZE) 
 
 def fill(sql: Sql, changes: int, *, placed: bool, scattered: bool = False) -> None:
     """Puts so many records in place of all that there are; placed in a feed, or waiting to be."""
-    sql.execute(_EMPTY)
+    sql.execute(EMPTY)
     sql.execute(_RECORDS, changes, USERS)
-    sql.execute(_STREAMS)
+    sql.execute(STREAMS)
     if placed:
-        sql.execute(_FEED, scattered)
-        sql.execute(_HEAD)
+        sql.execute(FEED, scattered)
+        sql.execute(HEAD)
     else:
         sql.execute(_WAITING)
     for statement in _TIDY:

@@ -14,7 +14,6 @@ from bench.outside import THREADS, Load, Postgres, read_feed_s, wrk
 from bench.results import Spread, Table
 from bench.servers import Helper, Machine, Sql
 from bench.tokens import token
-from favsync.store.cluster import Cluster
 
 USERS = 2000
 HONEST_MIN = 0.99  # of the requests must have come to what the row is about
@@ -42,13 +41,10 @@ class Bench:
     """A service with `users` and their records, and the tools that put loads on it and on its database."""
 
     def __init__(self, machine: Machine, sql: Sql, users: int) -> None:
-        target = Cluster(machine.data_dir).running()
-        if target is None:
-            raise RuntimeError("the embedded PostgreSQL does not run")
         self._machine = machine
         self._sql = sql
         self._users = users
-        self._postgres = Postgres(target)
+        self._postgres = Postgres(machine.target())
         self._url = machine.service.url
         self._days = 0
         self.loads: dict[str, list[Load]] = {}

@@ -108,11 +108,16 @@ class Machine:
             with machine.service:
                 yield machine
 
-    def another(self) -> Service:
-        """A second process on the same database, fresh."""
+    def target(self) -> dict[str, Any]:
+        """How to reach its PostgreSQL: keyword arguments of `asyncpg.connect`."""
         target = Cluster(self.data_dir).running()
         if target is None:
             raise RuntimeError("the embedded PostgreSQL does not run")
+        return target
+
+    def another(self) -> Service:
+        """A second process on the same database, fresh."""
+        target = self.target()
         login = f"{target['user']}:{quote(target['password'])}"
         url = f"postgresql://{login}@/{target['database']}?host={quote(target['host'], safe='')}"
         self._count += 1

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from bench.reading import EMPTY, FEED, HEAD, STREAMS
 from bench.servers import Sql
 from bench.tokens import token
 
 ITEMS = 200  # of each user
 _FIRST_US = 1_500_000_000_000_000  # in 2017: whatever is written is newer
 
-_EMPTY = "TRUNCATE streams, records, feed, feed_head, feed_pending"
 _BARE = (
     "DROP TABLE IF EXISTS bare",
     """
@@ -19,25 +19,17 @@ _RECORDS = """
     INSERT INTO records (user_id, entity, item, action_us, deleted, digest, seq)
     SELECT 'main/main/user-' || u, 'main/favorites', 'session_' || i, $3::bigint + i * 1000, i % 10 = 0, '', i + 1
       FROM generate_series(1, $1::int) u, generate_series(0, $2::int - 1) i"""
-_COPIES = (
-    "INSERT INTO bare SELECT user_id, entity, item, action_us, deleted FROM records",
-    "INSERT INTO streams (user_id, seq) SELECT user_id, max(seq) FROM records GROUP BY user_id",
-    """
-    INSERT INTO feed (entity, user_id, item, position, seq, action_us, deleted, digest, placed_at)
-    SELECT entity, user_id, item, row_number() OVER (), seq, action_us, deleted, digest, now() FROM records""",
-    """
-    INSERT INTO feed_head (entity, position, horizon) SELECT entity, max(position), 0 FROM feed GROUP BY entity""",
-)
+_COPY = "INSERT INTO bare SELECT user_id, entity, item, action_us, deleted FROM records"
 _TIDY = ("VACUUM (ANALYZE) records", "VACUUM (ANALYZE) feed", "VACUUM (ANALYZE) bare", "ANALYZE streams", "CHECKPOINT")
 
 
 def fill(sql: Sql, users: int) -> None:
     """Puts them in place of all that there are."""
-    sql.execute(_EMPTY)
-    for statement in _BARE:
+    for statement in (EMPTY, *_BARE):
         sql.execute(statement)
     sql.execute(_RECORDS, users, ITEMS, _FIRST_US)
-    for statement in (*_COPIES, *_TIDY):
+    sql.execute(FEED, False)  # noqa: FBT003 -- an argument of the statement: not scattered
+    for statement in (_COPY, STREAMS, HEAD, *_TIDY):
         sql.execute(statement)
 
 

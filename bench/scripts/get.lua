@@ -1,12 +1,8 @@
 -- wrk -s get.lua URL -- TOKENS THREADS [ETAGS]
 -- Each request GETs one user's records; with ETAGS, a file of one a user, only if they are others by now.
 local wire = require("wire")
-local threads_begun = 0
 
-function setup(thread)
-  thread:set("number", threads_begun)
-  threads_begun = threads_begun + 1
-end
+setup = wire.number
 
 function init(args)
   tokens = wire.tokens(args[1], number, tonumber(args[2]))

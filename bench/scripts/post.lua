@@ -2,12 +2,8 @@
 -- Each request POSTs so many RECORDS of one user, of the ITEMS that each has; each is newer than all that came before,
 -- as long as DAY is. No two threads write for one user.
 local wire = require("wire")
-local threads_begun = 0
 
-function setup(thread)
-  thread:set("number", threads_begun)
-  threads_begun = threads_begun + 1
-end
+setup = wire.number
 
 function init(args)
   tokens = wire.tokens(args[1], number, tonumber(args[2]))

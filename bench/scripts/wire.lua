@@ -1,5 +1,12 @@
 -- What the scripts for wrk have in common. They are run in this folder.
 local wire = {}
+local begun = 0
+
+-- Gives each thread its `number`, from 0.
+function wire.number(thread)
+  thread:set("number", begun)
+  begun = begun + 1
+end
 
 -- The lines of a file that belong to thread `number` of `threads`: tokens, one of a user each.
 function wire.tokens(path, number, threads)

@@ -33,6 +33,8 @@ HELD_S = 30.0  # for which it is taken for likely that rows which were locked st
 HELD_MAX = 10_000
 APART = 4  # statements at once of those whose common statement was refused; as many of those whose rows are locked
 
+_TOO_MUCH = "Too much waits to be written. This was not stored; send it again."
+
 Push = Callable[[Sequence[Record], Sequence[int | None]], Awaitable[list[Seen]]]
 
 
@@ -81,21 +83,22 @@ class Combiner:
         Raises Unavailable: perhaps committed. LockTimeout: not committed.
         """
         owners = frozenset(record.key.user for record in records)
-        if self._held and self._are_held(owners):
-            return await self._wait_for_lock(records, limits, owners)
         size = sum(RECORD_BYTES + len(record.fields or b"") for record in records)
         answer: asyncio.Future[list[Seen]] = asyncio.get_running_loop().create_future()
-        self._queue(_Offer(next(self._numbers), records, limits, owners, size, time.monotonic(), answer))
+        offer = _Offer(next(self._numbers), records, limits, owners, size, time.monotonic(), answer)
+        if self._is_held(offer):
+            return await self._wait_for_lock(offer)
+        self._queue(offer)
         try:
             return await answer
         except _Refused:
-            if self._are_held(owners):
-                return await self._wait_for_lock(records, limits, owners)
+            if self._is_held(offer):
+                return await self._wait_for_lock(offer)
         try:
             async with _place(self._apart, LOCK_WAIT_S):
-                return await self._try(records, limits, owners)
+                return await self._try(offer)
         except LockTimeout:
-            return await self._wait_for_lock(records, limits, owners)
+            return await self._wait_for_lock(offer)
 
     def _queue(self, offer: _Offer) -> None:
         """Raises Unavailable where too much waits already."""
@@ -144,7 +147,7 @@ class Combiner:
                 continue
             if offer.began < too_late:
                 offer.answer.set_exception(Unavailable(_TOO_MUCH))
-            elif self._held and self._are_held(offer.owners):
+            elif self._is_held(offer):
                 offer.answer.set_exception(_Refused())
             else:
                 batch.append(offer)
@@ -177,49 +180,45 @@ class Combiner:
         standing = dict(zip(best, await self._push(records, limits), strict=True))
         return [[_meet(record, standing) for record in offer.records] for offer in batch]
 
-    async def _wait_for_lock(
-        self, records: Sequence[Record], limits: Sequence[int | None], owners: frozenset[str]
-    ) -> list[Seen]:
+    async def _wait_for_lock(self, offer: _Offer) -> list[Seen]:
         """In a statement of its own, for as long as somebody holds its owners' rows; and after what else is of them.
 
         Between the attempts no connection is held, and no turn: whoever blocks one owner of an offer blocks neither
         strangers nor the others of that offer.
         """
         give_up = time.monotonic() + LOCK_WAIT_S
-        with self._lanes.join(owners) as queue:
+        with self._lanes.join(offer.owners) as queue:
             async for attempt in stamina.retry_context(
                 on=LockTimeout, attempts=None, timeout=LOCK_WAIT_S, wait_initial=0.05, wait_max=0.5
             ):
                 async with queue.turn(wait_s=give_up - time.monotonic()):
                     with attempt:
                         async with _place(self._blocked, give_up - time.monotonic()):
-                            return await self._try(records, limits, owners)
+                            return await self._try(offer)
         raise AssertionError  # the last attempt returned or raised
 
-    async def _try(self, records: Sequence[Record], limits: Sequence[int | None], owners: frozenset[str]) -> list[Seen]:
+    async def _try(self, offer: _Offer) -> list[Seen]:
         """By itself; and remembers whether somebody held the rows."""
         try:
-            seen = await self._push(records, limits)
+            seen = await self._push(offer.records, offer.limits)
         except LockTimeout:
             until = time.monotonic() + HELD_S
-            for owner in owners:
+            for owner in offer.owners:
                 self._held[owner] = until
                 self._held.move_to_end(owner)
             while len(self._held) > HELD_MAX:
                 self._held.popitem(last=False)
             raise
-        for owner in owners:
+        for owner in offer.owners:
             self._held.pop(owner, None)
         return seen
 
-    def _are_held(self, owners: frozenset[str]) -> bool:
+    def _is_held(self, offer: _Offer) -> bool:
+        """Whether the rows of one of its owners were locked a moment ago."""
         now = time.monotonic()
         while self._held and next(iter(self._held.values())) < now:
             self._held.popitem(last=False)
-        return any(owner in self._held for owner in owners)
-
-
-_TOO_MUCH = "Too much waits to be written. This was not stored; send it again."
+        return not self._held.keys().isdisjoint(offer.owners)
 
 
 class _Refused(Exception):

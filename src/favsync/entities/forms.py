@@ -19,7 +19,7 @@ from favsync.core.record import ITEM_LENGTH_MAX, Action, Version
 from favsync.core.text import check_text
 from favsync.entities import schemas
 
-_ADD, _DELETE = _ACTIONS = (Action.ADD.value, Action.DELETE.value)
+_ACTIONS = tuple(action.value for action in Action)
 _AT_A_STRETCH_S = 0.005  # that records are judged before others have their turn
 
 
@@ -92,10 +92,7 @@ class Form:
         return candidates, faults
 
     def _load_plain(self, candidate: object, offset_us: int) -> Valid | None:
-        """As `_load` would, of a record of the shape that nearly all have; None: only that can say.
-
-        Marshmallow takes some ten times as long, and nearly all of the time that a record takes.
-        """
+        """As `_load` would, of a record of the shape that nearly all have; None: only that can say."""
         if type(candidate) is not dict or (self.named and ("user" in candidate or "namespace" in candidate)):
             return None
         item, date, action = candidate.get("item"), candidate.get("actionDate"), candidate.get("action")
@@ -106,7 +103,7 @@ class Form:
             action_us = timestamp.within_range(timestamp.parse(date) + offset_us)
         except ValueError:
             return None
-        return Valid(item, Version(action_us, action == _DELETE)) if 0 < len(item) <= ITEM_LENGTH_MAX else None
+        return Valid(item, Version(action_us, action == Action.DELETE)) if 0 < len(item) <= ITEM_LENGTH_MAX else None
 
     def _load(self, candidate: object, offset_us: int, namespaces: AbstractSet[str]) -> Valid:
         if not isinstance(candidate, dict):

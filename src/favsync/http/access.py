@@ -41,7 +41,7 @@ def middleware(log_key: bytes) -> Middleware:
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
         sent_id = request.headers.get(REQUEST_ID, "")
-        request[_ID] = sent_id if sent_id and _SANE_ID.fullmatch(sent_id) else new_id()
+        request[_ID] = sent_id if _SANE_ID.fullmatch(sent_id) else new_id()
         structlog.contextvars.bind_contextvars(request_id=request[_ID])
         status = 500
         try:

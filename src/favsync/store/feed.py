@@ -59,7 +59,7 @@ class Printed(NamedTuple):
 
 
 async def show(database: Database, entity: str, after: int, own: str, *, limit: int) -> Printed | None:
-    """What `page` gives, printed by the database, several times as fast; None where a change has fields.
+    """What `page` gives, printed by the database; None where a change has fields.
 
     `own`: how the `user_id` of those begins whose namespace is left out.
     """

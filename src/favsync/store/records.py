@@ -85,7 +85,7 @@ async def read(database: Database, user: str, entities: Sequence[str], behind: S
 
 
 async def show(database: Database, user: str, entity: str, limit: int) -> Shown | None:
-    """What `read` gives, printed by the database, in a third of the time; None where it is not all, or is large."""
+    """What `read` gives, printed by the database; None where it is not all, or is large."""
     asked = min(limit, bounded.ROWS_AT_ONCE)
     rows = await database.fetch(_SHOW, user, entity, asked + 1, bounded.FIELDS_BYTES_MAX)
     if not rows:
