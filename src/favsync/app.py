@@ -1,6 +1,7 @@
 """The application: what it is made of, and in which order it starts and stops."""
 
 import asyncio
+import dataclasses
 import functools
 import hashlib
 import hmac
@@ -15,7 +16,7 @@ from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
 from favsync.feed import doors as feeds
 from favsync.gathering import Gathering
-from favsync.http import access, cors, health, keys, limits, monitor, openapi, pages, problems
+from favsync.http import access, health, keys, limits, monitor, openapi, pages, problems, respond
 from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
 from favsync.http.streams import Streams
@@ -71,7 +72,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
         max_clock_skew_s=settings.max_clock_skew,
         max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
-    app.on_response_prepare.extend([access.stamp, cors.stamp])
+    app.on_response_prepare.append(respond.stamp)
     app.cleanup_ctx.extend([_storage, _authenticator, _sequencer, monitor.running])
     app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
@@ -91,11 +92,11 @@ def doors(settings: Settings) -> list[Door]:
 def create_metrics_app(app: web.Application) -> web.Application:
     """The metrics of `app`, for a port of their own."""
     own = web.Application(middlewares=[problems.middleware])
-    own[keys.SETTINGS] = app[keys.SETTINGS]
+    own[keys.SETTINGS] = dataclasses.replace(app[keys.SETTINGS], cors_origins=())
     own[keys.NOW_US] = app[keys.NOW_US]
     own[keys.METRICS] = app[keys.METRICS]
     own[keys.CONNECTIONS] = Connections(_METRICS_CONNECTIONS_MAX, _patience_s(app[keys.SETTINGS]))
-    own.on_response_prepare.append(access.stamp)
+    own.on_response_prepare.append(respond.stamp)
     register(own, monitor.doors())
     return own
 

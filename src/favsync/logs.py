@@ -1,20 +1,71 @@
 """Logs: one line an event, JSON unless somebody is watching a terminal; never a token, a body or an item."""
 
+import asyncio
+import atexit
 import json
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any, TextIO
 
 import orjson
 import stamina.instrumentation
 import structlog
 
+from favsync.core import timestamp
+
+AT_ONCE = 4096  # characters of whole lines in one write: a pipe keeps that together, whoever else writes into it
+
+
+def _stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    entry["timestamp"] = timestamp.render(time.time_ns() // 1000)
+    return entry
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _stamp,
 ]
+
+
+class Lines:
+    """Writes lines to `file`: those of one turn of the event loop together, since a write costs as much as a line."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._lines: list[str] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # that will write them
+        atexit.register(self.flush)
+
+    def msg(self, line: str) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write([line])
+            return
+        self._lines.append(line)
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_soon(self.flush)
+
+    debug = info = warning = error = critical = msg
+
+    def flush(self) -> None:
+        lines, self._lines, self._loop = self._lines, [], None
+        first = size = 0
+        for at, line in enumerate(lines):
+            size += len(line) + 1
+            if size > AT_ONCE and at > first:
+                self._write(lines[first:at])
+                first, size = at, len(line) + 1
+        if lines:
+            self._write(lines[first:])
+
+    def _write(self, lines: list[str]) -> None:
+        self._file.write("\n".join(lines) + "\n")
+        self._file.flush()
 
 
 def configure(*, style: str, level: str) -> None:
@@ -30,10 +81,11 @@ def configure(*, style: str, level: str) -> None:
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
+    lines = Lines(sys.stderr)
     structlog.configure(
         processors=[*_SHARED, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_names: lines,
         cache_logger_on_first_use=True,
     )
     stamina.instrumentation.set_on_retry_hooks([])  # how it ended stands in the request's line

@@ -20,7 +20,7 @@ from favsync.http import keys
 from favsync.http.body import read_json
 from favsync.http.events import wants_events
 from favsync.http.headers import clock_offset_us, preferences
-from favsync.http.respond import PRIVATE, private_json
+from favsync.http.respond import PRIVATE, Reply, private_json
 from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
 
@@ -76,7 +76,7 @@ class Resource:
         lenient = ["handling=lenient"] if wishes.lenient else []
         if not faults and all(receipt.outcome.settled for receipt in receipts):
             if wishes.returns == "minimal":
-                return web.Response(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
+                return Reply(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
             if wishes.returns == "representation" and all(record.key.user == view.owner for record in records):
                 return await view.show(_applied([*lenient, "return=representation"]))
         remaining = iter(receipts)

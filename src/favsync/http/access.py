@@ -3,8 +3,8 @@
 import asyncio
 import functools
 import hmac
+import random
 import re
-import secrets
 import time
 
 import structlog
@@ -18,7 +18,7 @@ _log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 SYNC_TIME = "Sync-Time"
-_ID_BYTES = 16
+_ID_BITS = 128
 _OWNER = web.RequestKey("owner", str)
 _ID = web.RequestKey("request_id", str)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
@@ -73,10 +73,11 @@ def middleware(log_key: bytes) -> Middleware:
 
 def new_id() -> str:
     """For a request that has no id of its own."""
-    return secrets.token_hex(_ID_BYTES)
+    # Nobody gains by guessing one, and one that nobody can guess costs 7 us.
+    return f"{random.getrandbits(_ID_BITS):032x}"
 
 
-async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Every response says when the server answered, from which a client learns how far its own clock is off."""
     stamp_headers(response, request.get(_ID) or new_id(), request.app[keys.NOW_US]())
 
@@ -84,6 +85,11 @@ async def stamp(request: web.Request, response: web.StreamResponse) -> None:
 def stamp_headers(response: web.StreamResponse, request_id: str, now_us: int) -> None:
     """The headers that every response has."""
     headers = response.headers
-    headers[SYNC_TIME] = timestamp.render(now_us // timestamp.US_PER_MS * timestamp.US_PER_MS)
+    headers[SYNC_TIME] = _in_ms(now_us // timestamp.US_PER_MS)
     headers[REQUEST_ID] = request_id
     headers["Server"] = "favsync"
+
+
+@functools.lru_cache(1)  # answers come several a millisecond
+def _in_ms(now_ms: int) -> str:
+    return timestamp.render(now_ms * timestamp.US_PER_MS)

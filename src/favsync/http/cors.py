@@ -32,7 +32,7 @@ def preflight(methods: Sequence[str]) -> Handler:
     return options
 
 
-async def stamp(request: web.Request, response: web.StreamResponse) -> None:
+def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Lets a page of a configured origin read the response, whatever it is: errors too. No cookies are involved."""
     origins = request.app[keys.SETTINGS].cors_origins
     if not origins:
