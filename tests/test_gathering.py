@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from favsync import gathering as module
 from favsync.core.errors import Unavailable
 from favsync.gathering import Gathering
 
@@ -41,7 +40,7 @@ async def _begun(gathering: Gathering[str, int], *keys: str) -> "list[asyncio.Ta
 
 async def test_what_is_asked_meanwhile_is_asked_together_and_afterwards(shelf: Shelf) -> None:
     """And not answered by what is under way, which may have been read before."""
-    gathering = Gathering(shelf.read)
+    gathering = Gathering(shelf.read, most=1000)
     first = await _begun(gathering, "ann")
     shelf.values["ann"] = 10
     rest = await _begun(gathering, "bob", "ann", "bob", "cy")
@@ -52,9 +51,8 @@ async def test_what_is_asked_meanwhile_is_asked_together_and_afterwards(shelf: S
     assert await gathering.get("cy") == 3
 
 
-async def test_a_statement_has_so_many_keys(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TOGETHER_MAX", 2)
-    gathering = Gathering(shelf.read)
+async def test_a_statement_has_so_many_keys(shelf: Shelf) -> None:
+    gathering = Gathering(shelf.read, most=2)
     tasks = await _begun(gathering, "ann", "bob", "cy")
     shelf.open.set()
     assert await asyncio.gather(*tasks) == [1, 2, 3]
@@ -62,7 +60,7 @@ async def test_a_statement_has_so_many_keys(shelf: Shelf, monkeypatch: pytest.Mo
 
 
 async def test_a_fault_is_told_to_all_and_over(shelf: Shelf) -> None:
-    gathering = Gathering(shelf.read)
+    gathering = Gathering(shelf.read, most=1000)
     shelf.gone = True
     tasks = await _begun(gathering, "ann") + await _begun(gathering, "bob", "cy")
     tasks[1].cancel()

@@ -11,14 +11,16 @@ from favsync.core.errors import Unavailable
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
-TOGETHER_MAX = 1000  # in one statement
-
 
 class Gathering(Generic[_Key, _Value]):
-    """`read`: the values of some keys. Each is read after it was asked for, whoever else asked for it before."""
+    """`read`: the values of some keys, `most` of them at a time.
 
-    def __init__(self, read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Value]]]) -> None:
+    Each is read after it was asked for, whoever else asked for it before.
+    """
+
+    def __init__(self, read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Value]]], *, most: int) -> None:
         self._read = read
+        self._most = most
         self._asked: list[tuple[_Key, asyncio.Future[_Value]]] = []
         self._reading: asyncio.Task[None] | None = None
 
@@ -34,7 +36,7 @@ class Gathering(Generic[_Key, _Value]):
     async def _go_on(self) -> None:
         try:
             while self._asked:
-                now, self._asked = self._asked[:TOGETHER_MAX], self._asked[TOGETHER_MAX:]
+                now, self._asked = self._asked[: self._most], self._asked[self._most :]
                 if awaited := [(key, answer) for key, answer in now if not answer.done()]:
                     await self._answer(awaited)
         finally:

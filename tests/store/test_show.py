@@ -28,6 +28,11 @@ def _any_date(chance: random.Random) -> int:
     return chance.choice([chance.choice(DATES), chance.randrange(timestamp.LATEST_US) // digits * digits])
 
 
+async def _show(database: Database, user: str, entity: str, most: int) -> records.Shown | None:
+    key = records.ListKey(user, entity)
+    return (await records.show(database, [key], most))[key]
+
+
 def _printed(stored: list[Record]) -> bytes:
     written = [
         orjson.dumps(
@@ -50,11 +55,32 @@ async def test_it_is_what_python_prints(database: Database, seed: int) -> None:
         version = Version(_any_date(chance), written is None and chance.random() < 0.5, b"d" if written else b"")
         stored.append(Record(Key("main/main/ann", "main/e", item), version, written))
     await records.push(database, stored, [None] * len(stored))
-    assert await records.show(database, "main/main/ann", "main/e", 1000) == (200, _printed(stored))
-    assert await records.show(database, "main/main/ann", "main/e", 200) == (200, _printed(stored)), "all that there are"
-    assert await records.show(database, "main/main/ann", "main/e", 199) is None
-    assert await records.show(database, "main/main/ann", "main/other", 9) == (200, b"")
-    assert await records.show(database, "main/main/bob", "main/e", 9) == (0, b"")
+    assert await _show(database, "main/main/ann", "main/e", 1000) == (200, _printed(stored))
+    assert await _show(database, "main/main/ann", "main/e", 200) == (200, _printed(stored)), "all that there are"
+    assert await _show(database, "main/main/ann", "main/e", 199) is None
+    assert await _show(database, "main/main/ann", "main/other", 9) == (200, b"")
+    assert await _show(database, "main/main/bob", "main/e", 9) == (0, b"")
+
+
+async def test_many_lists_at_once_are_each_its_own(database: Database) -> None:
+    """Those of users who are not there, of several entities of one user, and one that is too large among them."""
+    sizes = {("main/main/ann", "main/e"): 3, ("main/main/ann", "main/f"): 1, ("main/main/bob", "main/e"): 9}
+    stored = {
+        records.ListKey(*who): [Record(Key(*who, f"{who}{n}"), Version(n, False, b"")) for n in range(size)]
+        for who, size in sizes.items()
+    }
+    for each in stored.values():
+        await records.push(database, each, [None] * len(each))
+    nobody, nothing = records.ListKey("main/main/cy", "main/e"), records.ListKey("main/main/bob", "main/f")
+    asked = [nobody, *reversed(stored), nothing]
+    (ann_e, of_ann_e), (ann_f, of_ann_f), (bob_e, _) = stored.items()
+    assert await records.show(database, asked, 8) == {
+        ann_e: (4, _printed(of_ann_e)),
+        ann_f: (4, _printed(of_ann_f)),
+        bob_e: None,
+        nothing: (9, b""),
+        nobody: (0, b""),
+    }
 
 
 async def test_every_date_is_printed_as_python_prints_it(database: Database) -> None:
@@ -68,12 +94,11 @@ async def test_what_is_large_is_not_printed_at_once(database: Database, monkeypa
     written = fields.canonical({"text": "\u00fc" * 1000})
     stored = [Record(Key("a/b/c", "a/e", f"i{n}"), Version(n, False, b"d"), written) for n in range(9)]
     await records.push(database, stored, [None] * 9)
-    assert await records.show(database, "a/b/c", "a/e", 9) == (9, _printed(stored))
+    assert await _show(database, "a/b/c", "a/e", 9) == (9, _printed(stored))
     monkeypatch.setattr(bounded, "FIELDS_BYTES_MAX", 9 * len(written) - 1)
-    assert await records.show(database, "a/b/c", "a/e", 9) is None
-    monkeypatch.setattr(bounded, "ROWS_AT_ONCE", 8)
+    assert await _show(database, "a/b/c", "a/e", 9) is None
     monkeypatch.setattr(bounded, "FIELDS_BYTES_MAX", 9 * len(written))
-    assert await records.show(database, "a/b/c", "a/e", 9) is None
+    assert await _show(database, "a/b/c", "a/e", 8) is None
 
 
 OWNERS = [

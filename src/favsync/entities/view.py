@@ -86,8 +86,7 @@ class View:
 
     async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
         if self._after is None and self._place is None and not self._shown.several:
-            [key] = self._keys
-            whole = await records.show(self._database, self.owner, key, self._limit)
+            whole = await self._printed()
             if whole is not None:
                 self._check(whole.seq)
                 marked = {**self._marks(whole.seq), **headers}
@@ -108,6 +107,14 @@ class View:
         else:
             marks = self._marks(found.seq)
         return private_json(self._request, self._dump(found.rows), headers={**marks, **headers})
+
+    async def _printed(self) -> records.Shown | None:
+        """The list, where it is small; without fields, together with the lists of others who ask."""
+        [key], [entity] = self._keys, self._shown.entities
+        known, most = records.ListKey(self.owner, key), min(self._limit, records.SHOWN_MAX)
+        if most == records.SHOWN_MAX and not entity.has_fields:
+            return await self._request.app[keys.LISTS].get(known)
+        return (await records.show(self._database, [known], most))[known]
 
     async def follow(self, caller: Identity) -> web.StreamResponse:
         """The records as events, by when they changed, and then each that changes; each with its cursor."""

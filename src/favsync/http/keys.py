@@ -13,6 +13,7 @@ from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
 from favsync.settings import Settings
 from favsync.store.database import Database
+from favsync.store.records import ListKey, Shown
 from favsync.sync import Sync
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -23,6 +24,9 @@ HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
+LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey(
+    "lists"
+)  # a user's records of an entity without fields
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)
 FAILURE_LIMITER = web.AppKey("failure_limiter", RateLimiter)

@@ -16,6 +16,16 @@ _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
 
 
+SHOWN_MAX = bounded.ROWS_AT_ONCE  # records of a list that is printed as a whole
+
+
+class ListKey(NamedTuple):
+    """Whose records, and of which entity, as `entity_key` builds it."""
+
+    user: str
+    entity: str
+
+
 class Seen(NamedTuple):
     """What stood when a record was offered. `version`: None where nothing did. `refused`: beyond the item limit."""
 
@@ -84,14 +94,11 @@ async def read(database: Database, user: str, entities: Sequence[str], behind: S
     return await _read(database, _LIST_SEVERAL, user, entities, behind, limit=limit)
 
 
-async def show(database: Database, user: str, entity: str, limit: int) -> Shown | None:
-    """What `read` gives, printed by the database; None where it is not all, or is large."""
-    asked = min(limit, bounded.ROWS_AT_ONCE)
-    rows = await database.fetch(_SHOW, user, entity, asked + 1, bounded.FIELDS_BYTES_MAX)
-    if not rows:
-        return Shown(0, b"")
-    [(seq, json)] = rows
-    return None if json is None else Shown(seq, json)
+async def show(database: Database, lists: Sequence[ListKey], most: int = SHOWN_MAX) -> dict[ListKey, Shown | None]:
+    """What `read` gives of each of `lists`, printed by the database; None for one of more than `most`, or large."""
+    users, entities = zip(*lists, strict=True)
+    rows = await database.fetch(_SHOW, users, entities, most + 1, bounded.FIELDS_BYTES_MAX)
+    return {lists[place - 1]: None if json is None else Shown(seq or 0, json) for place, seq, json in rows}
 
 
 async def changes(  # noqa: PLR0913 -- a query has as many
