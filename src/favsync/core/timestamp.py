@@ -2,18 +2,23 @@
 
 import functools
 import re
-from datetime import date
+from datetime import date, datetime
 
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
 US_PER_MINUTE = 60 * US_PER_S
 US_PER_DAY = 24 * 60 * US_PER_MINUTE
+SECONDS_PER_DAY = 24 * 60 * 60
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 EARLIEST_US = 0
 LATEST_US = (date(2101, 1, 1).toordinal() - _EPOCH_DAY) * US_PER_DAY - 1
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- all that is reckoned with it is in GMT
+_MINUTES = [f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60)]
 _LENGTH_MAX = 64
+# The form in which the service shows nearly all dates, and gets most: `fromisoformat` reads that as it is meant.
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 # RFC 3339, section 5.6, with the zone left out at will: the protocol says that times are in GMT.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",
@@ -38,6 +43,13 @@ def instant(text: str) -> int:
 
     Raises ValueError with a sentence that does not repeat the text.
     """
+    if _PLAIN.fullmatch(text):
+        try:
+            since = datetime.fromisoformat(text[:-1]) - _EPOCH
+        except ValueError:
+            pass  # second 60, or what is told of below
+        else:
+            return (since.days * SECONDS_PER_DAY + since.seconds) * US_PER_S + since.microseconds
     match = _RFC3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
         raise ValueError("is not an RFC 3339 date and time such as 2017-05-02T10:45:12.798Z")
@@ -76,11 +88,14 @@ def render(instant_us: int) -> str:
     ('2017-05-02T10:45:12.798Z', '2017-05-02T10:45:12.798001Z')
     """
     days, rest_us = divmod(instant_us, US_PER_DAY)
-    minutes, rest_us = divmod(rest_us, US_PER_MINUTE)
-    seconds, fraction_us = divmod(rest_us, US_PER_S)
-    whole_ms, finer_us = divmod(fraction_us, US_PER_MS)
-    fraction = f"{fraction_us:06d}" if finer_us else f"{whole_ms:03d}"
-    return f"{_day(days)}T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{fraction}Z"
+    minute, rest_us = divmod(rest_us, US_PER_MINUTE)
+    rest_ms, finer_us = divmod(rest_us, US_PER_MS)
+    seconds = (
+        f"{rest_us // US_PER_S:02d}.{rest_us % US_PER_S:06d}"
+        if finer_us
+        else f"{rest_ms // 1000:02d}.{rest_ms % 1000:03d}"
+    )
+    return f"{_day(days)}T{_MINUTES[minute]}:{seconds}Z"
 
 
 # The same few days come again and again.

@@ -35,8 +35,9 @@ class Valid(NamedTuple):
     @property
     def owner(self) -> dict[str, str]:
         """What it says of whose it is."""
-        said = {"user": self.user, "namespace": self.namespace}
-        return {name: value for name, value in said.items() if value is not None}
+        if self.user is None:
+            return {}
+        return {"user": self.user} if self.namespace is None else {"user": self.user, "namespace": self.namespace}
 
 
 @dataclass(frozen=True, slots=True)

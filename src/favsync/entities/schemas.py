@@ -180,14 +180,16 @@ def dump_receipt(receipt: Receipt, owner: Mapping[str, str]) -> dict[str, Any]:
 
     `owner`: the `user` and `namespace` that the record named.
     """
+    (action_us, deleted, _), detail = receipt.version, receipt.detail
     dumped = {
-        **owner,
         "item": receipt.item,
-        "outcome": receipt.outcome.value,
-        "action": receipt.version.action.value,
-        "actionDate": timestamp.render(receipt.version.action_us),
+        "outcome": str(receipt.outcome),
+        "action": "DELETE" if deleted else "ADD",
+        "actionDate": timestamp.render(action_us),
     }
-    return dumped | ({"detail": receipt.detail} if receipt.detail else {})
+    if detail:
+        dumped["detail"] = detail
+    return {**owner, **dumped} if owner else dumped
 
 
 def dump_refused(echo: Mapping[str, Any], detail: str) -> dict[str, Any]:
