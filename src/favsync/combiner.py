@@ -38,7 +38,7 @@ _TOO_MUCH = "Too much waits to be written. This was not stored; send it again."
 Push = Callable[[Sequence[Record], Sequence[int | None]], Awaitable[list[Seen]]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Offer:
     """`number`: in the order of arrival. `records`: at most one a key. `answer`: what stood before each, in order."""
 

@@ -1,7 +1,6 @@
 """The one room where all writes meet: whatever door a record came through, `Sync.push` answers for it."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -83,8 +82,9 @@ class Sync:
                 outcome, winner = merge(standing[record.key], version)
                 standing[record.key] = winner
                 receipts.append(Receipt(item, outcome, winner))
-        for outcome, count in Counter(receipt.outcome for receipt in receipts).items():
-            self._metrics.receipt(outcome, count)
+        outcomes = [receipt.outcome for receipt in receipts]
+        for outcome in set(outcomes):
+            self._metrics.receipt(outcome, outcomes.count(outcome))
         return receipts
 
     async def _store(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[store.Seen]:

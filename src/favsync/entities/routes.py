@@ -93,9 +93,8 @@ class Resource:
         return private_json(request, content, headers=_applied(lenient))
 
     def _view(self, request: web.Request, caller: Identity) -> View:
-        shared = [entity for entity in self.shown.entities if entity.scope is Scope.SHARED]
-        if shared:
-            owner = owners.shared(shared[0], caller)
+        if self.shown.shared:
+            owner = owners.shared(self.shown.shared[0], caller)
         else:
             owner = owners.addressed(request, caller, may_ignore=self.plain is not None)
         return View(request, self.shown, owner=owner, tenant=caller.tenant)

@@ -4,6 +4,7 @@ import functools
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -29,7 +30,8 @@ WHOLE_MAX = 100_000
 _LIMIT = re.compile(r"[0-9]{1,5}")
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Shown:
     """Of which entities a GET at `path` shows the records; `several`: by entity, not as one list.
 
     `live`: it also shows those of one entity as events, for as long as there may be others.
@@ -39,6 +41,22 @@ class Shown(NamedTuple):
     path: str
     several: bool = False
     live: bool = False
+
+    @functools.cached_property
+    def whole(self) -> int:
+        """How many records one answer holds where nobody says: a user's all, since the seed's clients know no pages."""
+        allowed = sum(entity.max_items or 0 for entity in self.entities if entity.scope is Scope.USER)
+        return min(max(LIMIT_MAX, allowed), WHOLE_MAX)
+
+    @functools.cached_property
+    def shared(self) -> Sequence[Entity]:
+        """Those that a tenant shares."""
+        return [entity for entity in self.entities if entity.scope is Scope.SHARED]
+
+    @functools.lru_cache(100)  # noqa: B019 -- there are as many of these as there are doors
+    def names(self, tenant: str) -> Mapping[str, str]:
+        """The entities' names, by their keys in order."""
+        return dict(sorted((entity_key(entity.stored, tenant=tenant), entity.name) for entity in self.entities))
 
 
 class _At(NamedTuple):
@@ -56,9 +74,8 @@ class View:
         self._request = request
         self._database: Database = request.app[keys.DATABASE]
         self._shown = shown
-        by_key = {entity_key(entity.stored, tenant=tenant): entity for entity in shown.entities}
-        self._keys = tuple(sorted(by_key))
-        self._names = {key: by_key[key].name for key in self._keys}
+        self._names = shown.names(tenant)
+        self._keys = tuple(self._names)
         self._epoch = self._database.epoch
         seal, query = self._epoch.seal, request.query
         after = resumed_after(request) if shown.live else query.get("after")
@@ -67,7 +84,7 @@ class View:
         self._place = seal.read_page(query["page"], owner, self._keys) if pages else None
         if self._place is not None and self._after is not None:
             raise MalformedRequest("`after` and `page` do not go together: follow the Link as it came.")
-        self._limit = _limit(query.get("limit"), default=_whole(shown.entities))
+        self._limit = _limit(query.get("limit"), default=shown.whole)
 
     async def check(self) -> None:
         """CursorExpired, before anything is stored, where the database has forgotten what the cursor saw."""
@@ -178,12 +195,6 @@ class View:
 def _sealed(seal: Seal, owner: str, entities: tuple[str, ...], representation: str, seq: int) -> Mapping[str, str]:
     tag, cursor = seal.etag(owner, entities, representation, seq), seal.cursor(owner, entities, seq)
     return MappingProxyType({"ETag": tag, "Sync-Cursor": cursor})
-
-
-def _whole(entities: Sequence[Entity]) -> int:
-    """As many records as one answer holds where nobody says: a user's all, since the seed's clients know no pages."""
-    allowed = sum(entity.max_items or 0 for entity in entities if entity.scope is Scope.USER)
-    return min(max(LIMIT_MAX, allowed), WHOLE_MAX)
 
 
 def _limit(text: str | None, *, default: int) -> int:

@@ -25,10 +25,15 @@ class Preferences:
     lenient: bool
 
 
+_NONE = Preferences("", lenient=False)
+
+
 def preferences(headers: Headers) -> Preferences:
     """What the Prefer headers ask for; what they say that we do not know is ignored, as RFC 7240 wants."""
+    if "Prefer" not in headers:
+        return _NONE
     found: dict[str, str] = {}
-    for part in ",".join(headers.getall("Prefer", [])).split(","):
+    for part in ",".join(headers.getall("Prefer")).split(","):
         match = _PREFERENCE.fullmatch(part.split(";")[0].strip())
         if match:
             found.setdefault(match[1].lower(), (match[2] or "").strip('"').lower())
@@ -38,9 +43,9 @@ def preferences(headers: Headers) -> Preferences:
 
 def clock_offset_us(headers: Headers) -> int:
     """What the client says must be added to its dates, in microseconds; MalformedRequest where it is no number."""
-    values = headers.getall("Sync-Clock-Offset", [])
-    if not values:
+    if "Sync-Clock-Offset" not in headers:
         return 0
+    values = headers.getall("Sync-Clock-Offset")
     if len(values) > 1 or not _OFFSET.fullmatch(values[0].strip()):
         raise MalformedRequest("Sync-Clock-Offset must be a whole number of milliseconds, such as -1500.")
     return int(values[0]) * US_PER_MS
@@ -54,8 +59,10 @@ def none_match(headers: Headers, etag: str) -> bool:
 
 def accepts_gzip(headers: Headers) -> bool:
     """Whether Accept-Encoding takes gzip. RFC 9110, 12.5.3."""
+    if "Accept-Encoding" not in headers:
+        return False
     qualities: dict[str, float] = {}
-    for part in ",".join(headers.getall("Accept-Encoding", [])).split(","):
+    for part in ",".join(headers.getall("Accept-Encoding")).split(","):
         coding, *parameters = (word.strip() for word in part.split(";"))
         matches = [_QUALITY.fullmatch(parameter) for parameter in parameters]
         qualities[coding.lower()] = min((float(match[1]) for match in matches if match), default=1.0)
