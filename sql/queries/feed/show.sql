@@ -6,8 +6,8 @@ SELECT h.position AS head, h.horizon, f.shown, f.last, f.rich,
   FROM feed_head h
   CROSS JOIN LATERAL (
     SELECT convert_to(
-             string_agg('{"position":' || f.position || ',' || show_owner(f.user_id, $4) || ','
-                        || substr(show_record(f.item, f.action_us, f.deleted, NULL), 2), ',')
+             string_agg('{"position":' || f.position || ',"user":' || show_owner(f.user_id, $4) || ','
+                        || show_version(f.item, f.action_us, f.deleted, NULL), ',')
                FILTER (WHERE f.fields IS NULL), 'UTF8') AS shown,
            max(f.position) AS last, count(*) AS number, count(f.fields) AS rich
       FROM (
