@@ -1,5 +1,6 @@
 """Logs: one line an event, JSON unless somebody is watching a terminal; never a token, a body or an item."""
 
+import functools
 import json
 import logging
 import sys
@@ -17,21 +18,25 @@ _SHARED: list[Any] = [
 ]
 
 
-def configure(*, style: str, level: str) -> None:
-    """Sends our own events and those of libraries to stderr in one form. `style`: auto, json or console."""
+def configure(*, style: str, level: str, worker: int | None = None) -> None:
+    """Sends our own events and those of libraries to stderr in one form. `style`: auto, json or console.
+
+    `worker`: which of several processes this is, for each line to say.
+    """
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     # Without the local variables of a traceback: a token or an item may be among them.
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
+    shared = _SHARED if worker is None else [*_SHARED, functools.partial(_add_worker, worker)]
     last: list[Any] = (
         [tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
-        processors=[*_SHARED, *last],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -40,10 +45,14 @@ def configure(*, style: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_without_request)
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _add_worker(worker: int, _logger: object, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"worker": worker}
 
 
 def _dump(entry: dict[str, Any], default: Callable[[Any], Any]) -> str:
