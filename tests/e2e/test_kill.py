@@ -91,7 +91,10 @@ class Writer(threading.Thread):
         And of what was not acknowledged, a request is there as a whole or not at all.
         """
         acknowledged = self.acknowledged.copy()
-        answer = self._service.request("GET", "/sync", user=self.user)
+        deadline = time.monotonic() + 30
+        while (answer := self._service.request("GET", "/sync", user=self.user)).status == 503:
+            assert time.monotonic() < deadline  # one worker may have the database again before another
+            time.sleep(0.05)
         assert answer.status == 200, answer
         stored = {(name, one["item"]): _told(one) for name, records in answer.content.items() for one in records}
         for key, told in acknowledged.items():
