@@ -1,6 +1,7 @@
 """The sockets of several processes: one port, shared with nobody."""
 
 import socket
+import sys
 from collections import Counter
 
 import pytest
@@ -63,6 +64,19 @@ async def test_each_gets_its_share() -> None:
     ports.close(opened)
     assert taken.total() == 200
     assert min(taken[0], taken[1]) > 50
+
+
+async def test_elsewhere_than_on_linux_all_take_from_one_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    opened = await ports.listen("127.0.0.1", 0, processes=2)
+    (first,), (last,) = opened
+    address = first.getsockname()
+    first.close()
+    with pytest.raises(OperatorError):
+        await ports.listen("127.0.0.1", address[1], processes=2)
+    with socket.create_connection(address), last.accept()[0] as taken:
+        assert taken.getsockname() == address
+    last.close()
 
 
 @pytest.mark.parametrize("host", ["no such host", "203.0.113.1", "x..y"])

@@ -49,7 +49,7 @@ def main() -> None:
     stdin = open(0, "rb", closefd=False)  # noqa: SIM115 -- it ends with the process
     try:
         job: Job = pickle.load(stdin)  # noqa: S301 -- from our parent
-    except EOFError:
+    except (EOFError, pickle.UnpicklingError):
         return  # it has ended meanwhile
     logs.configure(style=job.settings.log_format, level=job.settings.log_level, worker=job.number)
     metrics_shared.count_in(job.metrics, job.number)
@@ -57,7 +57,8 @@ def main() -> None:
     threading.Thread(target=_hear_parent, args=(stdin, target, job.metrics), daemon=True).start()
 
     def report(*words: str) -> None:
-        os.write(reports, " ".join(words).encode() + b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has ended meanwhile
+            os.write(reports, " ".join(words).encode() + b"\n")
 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -83,7 +84,7 @@ def _sockets(files: Sequence[int]) -> list[socket.socket]:
 
 def _hear_parent(stdin: BinaryIO, target: Future[Mapping[str, Any]], metrics: Path) -> None:
     """Ends the process with its parent; in a thread, so even where the event loop is stuck."""
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
         target.set_result(pickle.load(stdin))  # noqa: S301 -- from our parent
         stdin.read()
     shutil.rmtree(metrics, ignore_errors=True)  # as the parent would

@@ -27,10 +27,10 @@ from favsync.store.embedded import Embedded
 
 _log = structlog.get_logger(__name__)
 
-BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
-STEADY_S = 10.0
 Target = asyncio.Future[Mapping[str, Any]]  # where the database is: keyword arguments of `asyncpg.connect`
 
+BACKOFF_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+STEADY_S = 10.0
 STOP_S = 6.0  # for requests to end, or to be cancelled, and for what the database takes
 
 

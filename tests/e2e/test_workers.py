@@ -199,7 +199,10 @@ def _leaves(**settings: Any) -> str:
     """Runs a service that is to end by itself with status 1, and gives its last line."""
     service = Service(workers=2, **settings)
     service.start(until=None)
-    assert service.process.wait(30) == 1, service.lines
+    try:
+        assert service.process.wait(30) == 1, service.lines
+    finally:
+        service.kill()
     service.reader.join(10)
     return service.lines[-1]
 
