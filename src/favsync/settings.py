@@ -58,7 +58,9 @@ class Settings:
         "PostgreSQL to use (`postgresql://…`); without it one of its own is started in `data_dir`",
         secret=True,
     )
-    database_pool: int = _setting(fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL, at most", 10)
+    database_pool: int = _setting(
+        fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL of each worker, at most", 10
+    )
     listen: bool = _setting(
         fields.Boolean(),
         "Hear of changes by LISTEN; `false` behind a pooler in transaction mode: then it looks ten times a second",
