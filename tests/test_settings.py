@@ -1,15 +1,22 @@
 """Settings: where they come from, and what is wrong with them, in one sentence."""
 
+import dataclasses
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from favsync import settings, settings_sources
+from favsync.app import doors
 from favsync.core.errors import SettingsError
+from favsync.http import openapi
+from favsync.identity.keys import fingerprints
 from favsync.setting_fields import parse_duration_s
+from tests.identity.fake import EC_KEY, RSA_KEY, pem
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SECRET = "x" * 32
 BAD_URL = "is not a URL; in a password, write each of :/?#[]@ as % and its two digits"
 
@@ -165,3 +172,16 @@ def test_every_setting_has_a_sentence() -> None:
     for name, field in settings.FIELDS.items():
         metadata: Any = field.metadata
         assert metadata["help"], name
+
+
+def test_a_worker_is_handed_the_same(tmp_path: Path) -> None:
+    (tmp_path / "keys.pem").write_bytes(pem(RSA_KEY) + pem(EC_KEY))
+    issuer = '[[issuers]]\niss = "https://id.example.org"\naud = "favsync"\npem_file = "keys.pem"\n'
+    (tmp_path / "favsync.toml").write_text(issuer + (EXAMPLES / "entities.toml").read_text())
+    loaded, _, _ = settings.load({"jwt_secret": SECRET, "max_items": "7"}, tmp_path / "favsync.toml")
+    handed = pickle.loads(pickle.dumps(loaded))  # noqa: S301 -- our own
+    assert settings.shown(handed) == settings.shown(loaded)
+    assert openapi.document(doors(handed)) == openapi.document(doors(loaded))
+    [ours, theirs] = [[issuer.keys for issuer in one.all_issuers] for one in (loaded, handed)]
+    assert [*map(fingerprints, ours)] == [*map(fingerprints, theirs)]
+    assert dataclasses.replace(handed, issuers=(), entities=()) == dataclasses.replace(loaded, issuers=(), entities=())

@@ -8,7 +8,9 @@ import hmac
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -38,19 +40,34 @@ _LISTS_AT_ONCE = 16  # of which each takes as long as some hundred of those, and
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _SEQUENCER_STOP_S = 0.5  # it has nothing to put in order; where PostgreSQL stands still, it may not hear
-_EMBEDDED_STOP_S = 3.0
+EMBEDDED_STOP_S = 3.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shared:
+    """What the processes of one service have in common: see `create_app`."""
+
+    target: Awaitable[Mapping[str, Any]]  # keyword arguments of `asyncpg.connect`, when they are known
+    log_key: bytes = dataclasses.field(repr=False)
+    metrics: Path  # the folder in which they count
 
 
 def wall_clock_us() -> int:
     return time.time_ns() // 1000
 
 
-def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us) -> web.Application:
-    """The whole service, but for a port. `now_us`: its clock, in microseconds since the epoch."""
-    app = web.Application(middlewares=[access.middleware(_log_key(settings)), problems.middleware, limits.middleware])
+def create_app(
+    settings: Settings, *, now_us: Callable[[], int] = wall_clock_us, shared: Shared | None = None
+) -> web.Application:
+    """The whole service, but for a port. `now_us`: its clock, in microseconds since the epoch.
+
+    `shared`: where this is one of several processes, whose parent keeps the embedded PostgreSQL, if there is one.
+    """
+    key = shared.log_key if shared else log_key(settings)
+    app = web.Application(middlewares=[access.middleware(key), problems.middleware, limits.middleware])
     app[keys.SETTINGS] = settings
     app[keys.NOW_US] = now_us
-    app[keys.METRICS] = Metrics()
+    app[keys.METRICS] = Metrics(shared.metrics if shared else None)
     app[keys.ADDRESS_LIMITER] = RateLimiter(settings.rate_limit_address)
     app[keys.FAILURE_LIMITER] = RateLimiter(settings.rate_limit_failures)
     app[keys.USER_LIMITER] = RateLimiter(settings.rate_limit_user)
@@ -76,7 +93,7 @@ def create_app(settings: Settings, *, now_us: Callable[[], int] = wall_clock_us)
         max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
     app.on_response_prepare.append(respond.stamp)
-    app.cleanup_ctx.extend([_storage, _authenticator, _sequencer, monitor.running])
+    app.cleanup_ctx.extend([functools.partial(_storage, shared), _authenticator, _sequencer, monitor.running])
     app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
     app[openapi.DOCUMENT] = openapi.document(ways_in)
@@ -104,7 +121,7 @@ def create_metrics_app(app: web.Application) -> web.Application:
     return own
 
 
-def _log_key(settings: Settings) -> bytes:
+def log_key(settings: Settings) -> bytes:
     """What keys the hashes that stand for users in the log: the same after a restart, where there is a secret."""
     secret = (settings.jwt_secret or "").encode() or os.urandom(32)
     return hmac.new(secret, b"favsync: users in the log", hashlib.sha256).digest()
@@ -138,28 +155,30 @@ def _patience_s(settings: Settings) -> dict[Wait, float]:
     }
 
 
-async def _storage(app: web.Application) -> AsyncIterator[None]:
+async def _storage(shared: Shared | None, app: web.Application) -> AsyncIterator[None]:
     """The database, opened behind the listening port: until it answers, /readyz says why it does not."""
     settings, database = app[keys.SETTINGS], app[keys.DATABASE]
-    embedded = Embedded(settings.data_dir, connections=settings.database_pool) if settings.embedded else None
-    if embedded:
+    embedded = None
+    if settings.embedded and not shared:
+        embedded = Embedded(settings.data_dir, connections=settings.database_connections)
         embedded.acquire()
-    app[STORAGE] = asyncio.create_task(_keep(database, embedded, settings.database_url))
+    app[STORAGE] = asyncio.create_task(_keep(app, shared, embedded))
     yield
     app[STORAGE].cancel()
     await asyncio.wait([app[STORAGE]])
     await database.close(timeout_s=_DATABASE_CLOSE_S)
     if embedded:
-        await embedded.stop(timeout_s=_EMBEDDED_STOP_S)
+        await embedded.stop(timeout_s=EMBEDDED_STOP_S)
 
 
-async def _keep(database: Database, embedded: Embedded | None, url: str | None) -> None:
+async def _keep(app: web.Application, shared: Shared | None, embedded: Embedded | None) -> None:
+    database = app[keys.DATABASE]
     if embedded is None:
-        await database.open({"dsn": url})
+        await database.open(await shared.target if shared else {"dsn": app[keys.SETTINGS].database_url})
         await asyncio.Event().wait()  # nothing of ours can fail from here on
     else:
-        target = await embedded.start()
-        opening, watch = asyncio.create_task(database.open(target)), asyncio.create_task(embedded.watch())
+        opening = asyncio.create_task(database.open(await embedded.start()))
+        watch = asyncio.create_task(embedded.watch())
         try:
             await asyncio.wait([opening, watch], return_when=asyncio.FIRST_COMPLETED)
             if opening.done():

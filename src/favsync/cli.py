@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -19,7 +18,8 @@ from favsync.core.errors import OperatorError, SettingsError
 from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.identity.authenticator import check_subject
-from favsync.serve import serve as run_service
+from favsync.serve import loop_factory
+from favsync.serve import serve as serve_alone
 from favsync.setting_fields import parse_duration_s
 from favsync.settings import Settings
 from favsync.settings_sources import declared
@@ -27,6 +27,7 @@ from favsync.store import backup as backups
 from favsync.store import binaries, clients
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
+from favsync.workers import serve as serve_by_workers
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -58,8 +59,8 @@ def serve(*, config: Config = None, **flags: object) -> None:
     if effective.embedded:
         binaries.find()  # or say what is missing, before anything is made
     effective = settings.with_jwt_secret(effective)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(run_service(effective))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve_alone(effective) if effective.workers == 1 else serve_by_workers(effective))
 
 
 @app.command()
@@ -201,11 +202,3 @@ async def _migrate(effective: Settings) -> None:
         if embedded:
             await embedded.stop(timeout_s=MIGRATE_PATIENCE_S)
     _log.info("the schema is that of this release")
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    import uvloop  # noqa: PLC0415 -- not there on Windows
-
-    return uvloop.new_event_loop

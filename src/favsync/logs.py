@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import functools
 import json
 import logging
 import sys
@@ -68,14 +69,18 @@ class Lines:
         self._file.flush()
 
 
-def configure(*, style: str, level: str) -> None:
-    """Sends our own events and those of libraries to stderr in one form. `style`: auto, json or console."""
+def configure(*, style: str, level: str, worker: int | None = None) -> None:
+    """Sends our own events and those of libraries to stderr in one form. `style`: auto, json or console.
+
+    `worker`: which of several processes this is, for each line to say.
+    """
     as_json = style == "json" or (style == "auto" and not sys.stderr.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
     # Without the local variables of a traceback: a token or an item may be among them.
     tracebacks = structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     )
+    shared = _SHARED if worker is None else [*_SHARED, functools.partial(_add_worker, worker)]
     last: list[Any] = (
         [tracebacks, structlog.processors.JSONRenderer(serializer=_dump)]
         if as_json
@@ -83,7 +88,7 @@ def configure(*, style: str, level: str) -> None:
     )
     lines = Lines(sys.stderr)
     structlog.configure(
-        processors=[*_SHARED, *last],
+        processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_names: lines,
         cache_logger_on_first_use=True,
@@ -92,10 +97,14 @@ def configure(*, style: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_without_request)
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _add_worker(worker: int, _logger: object, _method: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {"worker": worker}
 
 
 def _dump(entry: dict[str, Any], default: Callable[[Any], Any]) -> str:

@@ -9,6 +9,7 @@ import marshmallow
 import structlog
 from marshmallow import fields
 
+from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Scope
 from favsync.catalog.listing import summary
 from favsync.core.errors import SettingsError
@@ -48,13 +49,18 @@ class Settings:
 
     host: str = _setting(text(), "Address to listen on", "127.0.0.1")
     port: int = _setting(fields.Integer(validate=bounds(0, 65535)), "Port to listen on; 0 picks a free one", 8080)
+    workers: int = _setting(
+        fields.Integer(validate=bounds(1, 64)), "Processes that serve, all on that port: up to one a core", 1
+    )
     data_dir: Path = _setting(Directory(), "Where the embedded PostgreSQL and its secrets live", default_data_dir)  # noqa: RUF009 -- it is a field
     database_url: str | None = _setting(
         fields.String(validate=is_database_url),
         "PostgreSQL to use (`postgresql://…`); without it one of its own is started in `data_dir`",
         secret=True,
     )
-    database_pool: int = _setting(fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL, at most", 10)
+    database_pool: int = _setting(
+        fields.Integer(validate=bounds(1, 1000)), "Connections to PostgreSQL of each worker, at most", 10
+    )
     listen: bool = _setting(
         fields.Boolean(),
         "Hear of changes by LISTEN; `false` behind a pooler in transaction mode: then it looks ten times a second",
@@ -137,10 +143,22 @@ class Settings:
     issuers: tuple[Issuer, ...] = ()
     user_header: UserHeader | None = None
     entities: tuple[Entity, ...] = (FAVORITES,)
+    # What `entities` was read from.
+    declarations: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """For workers, to whom settings are handed over: schemas cannot be, and are made anew from the declarations."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "entities"]
+        return _with_declared, ({name: getattr(self, name) for name in names},)
 
     @property
     def embedded(self) -> bool:
         return self.database_url is None
+
+    @property
+    def database_connections(self) -> int:
+        """How many there will be: of each process its pool, its sequencer's, and one for what takes long."""
+        return self.workers * (self.database_pool + 2)
 
     @property
     def streams_allowed(self) -> int:
@@ -168,6 +186,11 @@ class Settings:
         """Tenant and namespace of each issuer: where there are users."""
         sources = (*self.all_issuers, *((self.user_header,) if self.user_header else ()))
         return frozenset((source.tenant, source.namespace) for source in sources)
+
+
+def _with_declared(values: dict[str, Any]) -> Settings:
+    entities, _no_mistakes = read_entities(values["declarations"])
+    return Settings(entities=entities, **values)
 
 
 # What flags and variables can say; the rest are tables of the file.

@@ -65,7 +65,8 @@ def from_file(config: Path | None, names: Collection[str]) -> tuple[dict[str, ob
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.detail}") from None
     if "entities" in content:
-        tables["entities"], faults = _entities(path, text, content.pop("entities"))
+        tables["declarations"] = content.pop("entities")
+        tables["entities"], faults = _entities(path, text, tables["declarations"])
         if faults:
             raise SettingsError(faults[0] + _and_more(len(faults) - 1))
     # As a variable would have it: then 1.5 is no port here either.

@@ -170,8 +170,9 @@ for attempt in (
     assert done.stdout.split() == ["EPERM", "EAFNOSUPPORT", "EPERM"]
 
 
-def test_it_serves_under_what_the_unit_forbids(installed: Path, state: Path) -> None:
-    service = Service(data_dir=state)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_serves_under_what_the_unit_forbids(installed: Path, state: Path, workers: int) -> None:
+    service = Service(data_dir=state, workers=workers)
     service.command = _sandboxed(installed / "bin/favsync", "serve")
     with service:
         assert service.request("POST", "/postUserFavorites", [RECORD]).status == 200

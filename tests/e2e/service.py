@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
+import psutil
+
 from favsync.http.auth import issue
 
 SECRET = "a secret for tests, 32 bytes long"
@@ -142,3 +144,9 @@ def token(user: str, *scopes: str) -> str:
 def postgres_pid(data_dir: Path) -> int:
     """The process id of the embedded PostgreSQL."""
     return int((data_dir / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def workers_of(service: Service) -> list[int]:
+    """The process ids of its workers, where it has any."""
+    children = psutil.Process(service.process.pid).children()
+    return [child.pid for child in children if any("favsync.worker" in word for word in child.cmdline())]

@@ -10,7 +10,12 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+    load_pem_public_key,
+)
 
 RSA_BITS_MIN = 2048
 KEYS_MAX = 100
@@ -31,6 +36,12 @@ class Key(NamedTuple):
     def __repr__(self) -> str:
         return f"Key({self.kid!r}, {self.algorithm!r})"  # not what may be a secret
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """For workers, to whom settings are handed over: of a public key, what can be written down."""
+        if isinstance(self.material, bytes):
+            return Key, tuple(self)
+        return _from_der, (self.kid, self.material.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
 
 def from_secret(secret: str) -> Key:
     return Key(None, "HS256", secret.encode())
@@ -48,6 +59,10 @@ def from_public(material: object, kid: str | None = None) -> Key:
         case Ed25519PublicKey():
             return Key(kid, "EdDSA", material)
     raise ValueError("a key must be RSA, EC P-256 or Ed25519")
+
+
+def _from_der(kid: str | None, content: bytes) -> Key:
+    return from_public(load_der_public_key(content), kid)
 
 
 def from_pem(content: bytes) -> tuple[Key, ...]:
