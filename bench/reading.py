@@ -26,8 +26,8 @@ HEAD = """
     INSERT INTO feed_head AS h (entity, position, horizon) SELECT entity, max(position), 0 FROM feed GROUP BY entity
     ON CONFLICT (entity) DO UPDATE SET position = excluded.position, horizon = 0"""
 _WAITING = """
-    INSERT INTO feed_pending (user_id, entity, item, seq, action_us, deleted, digest, fields, written_at)
-    SELECT user_id, entity, item, seq, action_us, deleted, digest, fields,
+    INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests, written_at)
+    SELECT user_id, entity, seq, ARRAY[item], ARRAY[seq], ARRAY[action_us], ARRAY[deleted], ARRAY[digest],
            now() - interval '1 day' + (action_us - 1700000000000000) * interval '1 us'
       FROM records ORDER BY action_us"""
 _TIDY = ("VACUUM (ANALYZE) records", "VACUUM (ANALYZE) feed", "VACUUM (ANALYZE) feed_pending", "CHECKPOINT")

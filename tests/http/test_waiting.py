@@ -60,7 +60,8 @@ async def test_news_of_another_feed_is_none(serve: Serve, connection: asyncpg.Co
     await until(lambda: streams(client) == 1)
     await connection.execute("INSERT INTO feed_head VALUES ('other/favorites', 0, 0)")
     await connection.execute(
-        "INSERT INTO feed_pending VALUES ('other/main/ann', 'other/favorites', 'x', 1, 1, false, '', null)"
+        "INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests)"
+        " VALUES ('other/main/ann', 'other/favorites', 1, '{x}', '{1}', '{1}', '{f}', ARRAY[''::bytea])"
     )
     await all_placed(connection)
     await post(client, "/sync/favorites", [record("a")])

@@ -50,7 +50,7 @@ BEGIN
   RETURN NULL;
 END
 $$;
-CREATE TRIGGER a_gate BEFORE INSERT ON feed FOR EACH STATEMENT EXECUTE FUNCTION gate('{READ}');
+CREATE TRIGGER a_gate BEFORE UPDATE ON feed FOR EACH STATEMENT EXECUTE FUNCTION gate('{READ}');
 CREATE TRIGGER a_gate BEFORE UPDATE ON feed_head FOR EACH STATEMENT EXECUTE FUNCTION gate('{RAISE}');
 CREATE CONSTRAINT TRIGGER last_gate AFTER INSERT OR UPDATE ON feed DEFERRABLE INITIALLY DEFERRED
   FOR EACH ROW EXECUTE FUNCTION gate('{COMMIT}');
@@ -121,7 +121,7 @@ _FAULTS = {
          WHERE f.seq IS NULL
            AND NOT (r.deleted AND EXISTS (SELECT FROM purged p
                                            WHERE (p.user_id, p.item, p.seq) = (r.user_id, r.item, r.seq)))""",
-    "not settled": "SELECT user_id, item, seq FROM feed_pending",
+    "not settled": "SELECT user_id, items, seqs FROM feed_pending",
     "beyond the head": "SELECT h.* FROM feed_head h WHERE position < (SELECT max(position) FROM placed)",
     "purged beyond the horizon": "SELECT p.* FROM purged p, feed_head h WHERE p.position > h.horizon",
 }

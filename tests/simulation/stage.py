@@ -17,7 +17,7 @@ USERS = count()
 ATTEMPTS_MAX = 10
 
 _HEAD = f"SELECT FROM feed_head WHERE entity = '{KEY}' FOR UPDATE"
-_WAIT = "SELECT count(*) FROM feed_pending WHERE user_id = $1 AND seq = ANY ($2)"
+_WAIT = "SELECT count(*) FROM feed_pending, unnest(seqs) AS one (seq) WHERE user_id = $1 AND one.seq = ANY ($2)"
 _PURGED = "SELECT count(*) FROM purged WHERE user_id = $1 AND seq = ANY ($2)"
 
 

@@ -46,9 +46,8 @@ async def head(connection: asyncpg.Connection, entity: str = "e") -> int:
 
 async def pending(connection: asyncpg.Connection) -> list[tuple[str, int]]:
     """The items that wait, each with the seq that does."""
-    return [
-        (row["item"], row["seq"]) for row in await connection.fetch("SELECT item, seq FROM feed_pending ORDER BY 1, 2")
-    ]
+    rows = await connection.fetch("SELECT unnest(items) AS item, unnest(seqs) AS seq FROM feed_pending ORDER BY 1, 2")
+    return [(row["item"], row["seq"]) for row in rows]
 
 
 _COLUMNS = "entity, user_id, item, seq, action_us, deleted, digest, fields::text"

@@ -45,9 +45,17 @@ def _winner(stored: Record | None, incoming: Record) -> Record:
     return stored if stored and standing == stored.version else incoming
 
 
+_STORED = {
+    "records": "SELECT *, fields::text AS text FROM records",
+    "feed_pending": "SELECT p.user_id, p.entity, i.*, i.fields::text AS text FROM feed_pending p"
+    " CROSS JOIN unnest(items, seqs, action_us, deleted, digests, fields)"
+    " AS i (item, seq, action_us, deleted, digest, fields)",
+}
+
+
 async def _stored(connection: asyncpg.Connection, table: str) -> dict[tuple[Key, int], Record]:
     """By key and seq; each with the digest of the very bytes that are in the table."""
-    rows = await connection.fetch(f"SELECT *, fields::text AS text FROM {table}")
+    rows = await connection.fetch(_STORED[table])
     found = {}
     for row in rows:
         written = None if row["text"] is None else row["text"].encode()

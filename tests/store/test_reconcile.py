@@ -8,6 +8,11 @@ from favsync.store.database import Database
 from tests.store.feeds import EVER, change, head, is_all_that_is_recorded, pending, place_all, placed, push
 
 PURGED = frozenset({"purged"})
+# One row a record; `SELECT` gives user, entity, item, seq, action_us, deleted and digest.
+WAITS = (
+    "INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests)"
+    " SELECT u, e, s, ARRAY[i], ARRAY[s], ARRAY[a], ARRAY[d], ARRAY[g] FROM ({}) AS w (u, e, i, s, a, d, g)"
+)
 # What may have happened to tables that stand for different moments; each beside records that were not touched.
 TAMPERED = {
     "nothing": "SELECT",
@@ -25,18 +30,32 @@ TAMPERED = {
     "a feed of no records": "INSERT INTO feed VALUES ('z', 'ann', 'a', 1, 1, 1, false, '', null, now());"
     " INSERT INTO feed_head VALUES ('z', 1, 0)",
     "the head is behind": "UPDATE feed_head SET position = 1",
-    "what waits is of nobody": "INSERT INTO feed_pending SELECT 'cy', entity, item, seq, action_us, deleted, digest"
-    " FROM records WHERE user_id = 'ann'",
-    "what waits is newer": "INSERT INTO feed_pending SELECT user_id, entity, item, seq + 100, action_us + 1, true, ''"
-    " FROM records",
-    "what waits is another version": "INSERT INTO feed_pending SELECT user_id, entity, item, seq, action_us + 1, true,"
-    " '' FROM records; DELETE FROM feed",
-    "what waits is older": "INSERT INTO feed_pending SELECT user_id, entity, item, seq - 1, action_us - 1,"
-    " NOT deleted, '' FROM records",
-    "what waits is older, and the feed is empty": "INSERT INTO feed_pending SELECT user_id, entity, item, seq - 1,"
-    " action_us - 1, NOT deleted, '' FROM records WHERE item <> 'purged'; DELETE FROM feed",
-    "what waits is placed already": "INSERT INTO feed_pending SELECT user_id, entity, item, seq, action_us, deleted,"
-    " digest FROM records",
+    "what waits is of nobody": WAITS.format(
+        "SELECT 'cy', entity, item, seq, action_us, deleted, digest FROM records WHERE user_id = 'ann'"
+    ),
+    "what waits is newer": WAITS.format(
+        "SELECT user_id, entity, item, seq + 100, action_us + 1, true, ''::bytea FROM records"
+    ),
+    "what waits is another version": WAITS.format(
+        "SELECT user_id, entity, item, seq, action_us + 1, true, ''::bytea FROM records"
+    )
+    + "; DELETE FROM feed",
+    "what waits is older": WAITS.format(
+        "SELECT user_id, entity, item, seq - 1, action_us - 1, NOT deleted, ''::bytea FROM records"
+    ),
+    "what waits is older, and the feed is empty": WAITS.format(
+        "SELECT user_id, entity, item, seq - 1, action_us - 1, NOT deleted, ''::bytea FROM records"
+        " WHERE item <> 'purged'"
+    )
+    + "; DELETE FROM feed",
+    "what waits is placed already": WAITS.format(
+        "SELECT user_id, entity, item, seq, action_us, deleted, digest FROM records"
+    ),
+    "what one write left is of this history in part": "INSERT INTO feed_pending"
+    " (user_id, entity, seq, items, seqs, action_us, deleted, digests)"
+    " SELECT user_id, entity, 1000, array_agg(item), array_agg(seq + n % 3), array_agg(action_us), array_agg(deleted),"
+    " array_agg(digest) FROM (SELECT *, row_number() OVER (ORDER BY seq) AS n FROM records) r"
+    " WHERE item <> 'purged' GROUP BY 1, 2; DELETE FROM feed WHERE item IN ('a', 'b', 'gone')",
 }
 
 
@@ -57,6 +76,9 @@ async def filled(database: Database, connection: asyncpg.Connection) -> asyncpg.
     return connection
 
 
+_KNOWN = "SELECT item FROM feed UNION SELECT unnest(items) FROM feed_pending"
+
+
 async def reconcile(connection: asyncpg.Connection) -> None:
     async with connection.transaction(isolation="read_committed"):
         await placing.reconcile(connection)
@@ -70,7 +92,7 @@ async def test_the_feed_is_what_the_records_say(filled: asyncpg.Connection, case
     """
     records = await filled.fetch("SELECT *, fields::text FROM records ORDER BY 1, 2, 3")
     await filled.execute(TAMPERED[case])
-    known = {row["item"] for row in await filled.fetch("SELECT item FROM feed UNION SELECT item FROM feed_pending")}
+    known = {row["item"] for row in await filled.fetch(_KNOWN)}
     await reconcile(filled)
     assert await filled.fetch("SELECT *, fields::text FROM records ORDER BY 1, 2, 3") == records
     assert await pending(filled) == []
@@ -108,9 +130,10 @@ async def test_a_deletion_that_was_purged_stays_away(filled: asyncpg.Connection,
     """Unless it waits to be placed, as one that was deleted again."""
     if count:
         await filled.execute(
-            "UPDATE records SET seq = seq + 100, action_us = 50 WHERE item = 'purged';"
-            " INSERT INTO feed_pending SELECT user_id, entity, item, seq, action_us, deleted, digest FROM records"
-            " WHERE item = 'purged'"
+            "UPDATE records SET seq = seq + 100, action_us = 50 WHERE item = 'purged'; "
+            + WAITS.format(
+                "SELECT user_id, entity, item, seq, action_us, deleted, digest FROM records WHERE item = 'purged'"
+            )
         )
     await reconcile(filled)
     assert await filled.fetchval("SELECT count(*) FROM feed WHERE item = 'purged'") == count

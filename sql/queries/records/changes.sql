@@ -4,8 +4,9 @@ SELECT s.seq AS top, r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
   LEFT JOIN LATERAL (
     SELECT r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
       FROM records r
-     WHERE r.user_id || '/' || r.entity = $1 || '/' || $2 AND r.user_id = $1 AND r.entity = $2 AND r.seq > $3
-     ORDER BY r.seq
+     WHERE r.user_id || '/' || r.entity = $1 || '/' || $2 AND r.user_id = $1 AND r.entity = $2
+       AND r.stretch >= $3::bigint / 1024 AND r.seq > $3
+     ORDER BY r.stretch, r.seq
      LIMIT $4) r ON true
  WHERE s.user_id = $1
  ORDER BY r.seq

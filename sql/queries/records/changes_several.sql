@@ -7,8 +7,9 @@ SELECT s.seq AS top, r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
      CROSS JOIN LATERAL (
        SELECT r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
          FROM records r
-        WHERE r.user_id || '/' || r.entity = $1 || '/' || e.entity AND r.user_id = $1 AND r.entity = e.entity AND r.seq > $3
-        ORDER BY r.seq
+        WHERE r.user_id || '/' || r.entity = $1 || '/' || e.entity AND r.user_id = $1 AND r.entity = e.entity
+          AND r.stretch >= $3::bigint / 1024 AND r.seq > $3
+        ORDER BY r.stretch, r.seq
         LIMIT $4) one
      ORDER BY one.seq
      LIMIT $4) r ON true

@@ -1,4 +1,3 @@
--- Offers versions, for one user or many; says for each what stood before. See the function.
-SELECT place, seen_action_us, seen_deleted, seen_digest, refused
-  FROM push($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::text[], $8::bigint[])
- ORDER BY place
+-- Offers versions, for one user or many; one row, which says for each what stood before. See the function.
+SELECT seen_action_us, seen_deleted, seen_digest, refused
+  FROM offer($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::text[], $8::bigint[])

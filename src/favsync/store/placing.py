@@ -29,7 +29,7 @@ _SETTLE_ALL = sql.query("reconcile/settle")
 
 
 class Waiting(NamedTuple):
-    """An entity of which `number` changes are to be placed now, the latest of which has waited since `until`."""
+    """An entity of which `number` writes are to be placed now, the latest of which has waited since `until`."""
 
     entity: str
     until: datetime
@@ -39,12 +39,11 @@ class Waiting(NamedTuple):
 class Placed(NamedTuple):
     """Changes of `entity` that are in its feed, or superseded there; `gained` new positions, up to `head`.
 
-    `more`: others wait.
+    `users`, `seqs`: of each write that they are of, the user, and the last number. `more`: others wait.
     """
 
     entity: str
     users: list[str]
-    items: list[str]
     seqs: list[int]
     more: bool
     gained: int
@@ -70,7 +69,7 @@ async def place(connection: Connection, entity: str, until: datetime) -> Placed:
 async def settle(connection: Connection, placed: Placed) -> None:
     """Those changes wait no longer. Raises LockTimeout, Unavailable: then they will be placed again, to no effect."""
     with translated():
-        await connection.execute(_SETTLE, placed.entity, placed.users, placed.items, placed.seqs)
+        await connection.execute(_SETTLE, placed.entity, placed.users, placed.seqs)
 
 
 async def hint(connection: Connection) -> None:

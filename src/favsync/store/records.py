@@ -1,6 +1,7 @@
 """The records: one statement that writes, and those that read."""
 
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from favsync.core.record import Record, Version
@@ -65,9 +66,11 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
     Committed when it returns. What wins is what is greater than the version seen; an item that would be one too many
     of its user and entity, by its place in `item_limits`, is refused. Raises Unavailable: perhaps committed.
     """
+    if not records:
+        return []
     keys = [record.key for record in records]
     versions = [record.version for record in records]
-    rows = await database.write(
+    [row] = await database.write(
         _PUSH,
         [key.user for key in keys],
         [key.entity for key in keys],
@@ -78,9 +81,10 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
         [None if record.fields is None else record.fields.decode() for record in records],
         item_limits,
     )
+    *seen, refused = row
     return [
-        Seen(None if action_us is None else Version(action_us, deleted, digest), refused)
-        for _place, action_us, deleted, digest, refused in rows
+        Seen(None if action_us is None else Version(action_us, deleted, digest), beyond)
+        for action_us, deleted, digest, beyond in zip(*seen, refused or repeat(False), strict=False)
     ]
 
 
