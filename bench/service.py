@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import program, rows
+from bench import half, program, rows
 from bench.chart import draw
 from bench.program import Parts
 from bench.servers import ROOT, Machine
@@ -40,6 +40,7 @@ def parts(machine: Machine, size: Size, seconds: float) -> Parts:
     users, rounds, beside_s = size.users, size.rounds_beside, min(size.seconds, seconds)
     return {
         "rows": lambda: rows.measure(machine, users=users, rounds=size.rounds, seconds=seconds),
+        "half": lambda: half.measure(machine, users=users, rounds=rounds, seconds=beside_s),
     }
 
 
