@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import half, program, rows
+from bench import cpu, half, program, rows
 from bench.chart import draw
 from bench.program import Parts
 from bench.servers import ROOT, Machine
@@ -41,6 +41,7 @@ def parts(machine: Machine, size: Size, seconds: float) -> Parts:
     return {
         "rows": lambda: rows.measure(machine, users=users, rounds=size.rounds, seconds=seconds),
         "half": lambda: half.measure(machine, users=users, rounds=rounds, seconds=beside_s),
+        "cpu": lambda: cpu.measure(machine, users=users, rounds=rounds, seconds=beside_s),
     }
 
 
