@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import cpu, half, program, rows
+from bench import cpu, disk, footprint, half, program, rows
 from bench.chart import draw
 from bench.program import Parts
 from bench.servers import ROOT, Machine
@@ -39,9 +39,12 @@ def parts(machine: Machine, size: Size, seconds: float) -> Parts:
     """`seconds`: of the rows, at a time. `workers` starts the service anew, and `rss` too."""
     users, rounds, beside_s = size.users, size.rounds_beside, min(size.seconds, seconds)
     return {
+        "disk": lambda: disk.measure(machine, seconds=beside_s),
+        "start": lambda: footprint.start(machine, rounds=rounds),
         "rows": lambda: rows.measure(machine, users=users, rounds=size.rounds, seconds=seconds),
         "half": lambda: half.measure(machine, users=users, rounds=rounds, seconds=beside_s),
         "cpu": lambda: cpu.measure(machine, users=users, rounds=rounds, seconds=beside_s),
+        "rss": lambda: footprint.memory(machine, users=users, seconds=beside_s, settle_s=size.settle_s),
     }
 
 
