@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bench import cpu, disk, footprint, half, low, program, rows, sizes, stall
+from bench import cpu, disk, footprint, half, low, program, rows, sizes, stall, workers
 from bench.chart import draw
 from bench.program import Parts
 from bench.servers import ROOT, Machine
@@ -47,6 +47,7 @@ def parts(machine: Machine, size: Size, seconds: float) -> Parts:
         "low": lambda: low.measure(machine, users=users, rounds=rounds, count=size.posts),
         "stall": lambda: stall.measure(machine, rounds=rounds, seconds=beside_s),
         "rss": lambda: footprint.memory(machine, users=users, seconds=beside_s, settle_s=size.settle_s),
+        "workers": lambda: workers.measure(machine, users=users, rounds=rounds, seconds=beside_s),
         "sizes": lambda: sizes.measure(machine, few=size.few, many=size.many, rounds=rounds, seconds=beside_s),
     }
 
