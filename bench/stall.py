@@ -12,6 +12,7 @@ from bench.tokens import SECRET
 
 RECORDS = 1000
 USERS = 20
+SETTLE_S = 0.5
 KINDS = ("late_ms", "busy_ms")
 PARTS = ("p50", "p99", "greatest")
 
@@ -30,7 +31,8 @@ def measure(machine: Machine, *, rounds: int, seconds: float) -> list[Table]:
 
         post(1)
         for _ in range(rounds):
-            sql.settle()  # wrk leaves before its last POST is answered
+            time.sleep(SETTLE_S)  # wrk leaves before its last POST is answered
+            sql.settle()
             alone.append(_during(ticking, time.sleep, seconds))
             beside.append(_during(ticking, post, seconds))
     columns = [f"{what}, {part}" for what in ("late", "at work") for part in PARTS]

@@ -23,10 +23,11 @@ _INDEXES = """
            coalesce(pg_get_constraintdef(k.oid), pg_get_indexdef(c.oid)) AS definition
       FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint k ON k.conindid = c.oid
      WHERE i.indrelid = $1::regclass"""
+# As if the users had written in turn: the records of one lie on as many pages.
 _RECORDS = """
     INSERT INTO records (user_id, entity, item, action_us, deleted, digest, seq)
     SELECT 'main/main/user-' || u, 'main/favorites', 'session_' || i, $3::bigint + i * 1000, i % 10 = 0, '', i + 1
-      FROM generate_series(1, $1::int) u, generate_series(0, $2::int - 1) i"""
+      FROM generate_series(1, $1::int) u, generate_series(0, $2::int - 1) i ORDER BY i, u"""
 _COPY = "INSERT INTO bare SELECT user_id, entity, item, action_us, deleted FROM records"
 _TIDY = ("VACUUM (ANALYZE) records", "VACUUM (ANALYZE) feed", "VACUUM (ANALYZE) bare", "ANALYZE streams", "CHECKPOINT")
 
