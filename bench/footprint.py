@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from bench.processes import Peak, family, of_service
+from bench.processes import Peak, of_service
 from bench.results import Spread, Table
 from bench.servers import Machine, Service
 from bench.sides import CONNECTIONS_OF_HUNDREDS, Sides, fetch
@@ -43,7 +43,7 @@ def memory(machine: Machine, *, users: int, seconds: float, settle_s: float) -> 
         time.sleep(settle_s)
 
         def add(what: str, load: Callable[[float], object]) -> None:
-            pids = of_service(family(machine.service.pid))
+            pids = of_service(machine.service.pid)
             with Peak(*pids) as peak:
                 load(seconds)
             table.add(what, sum(peak.peak) / MIB, len(pids))

@@ -1,7 +1,7 @@
 """What processes take of the machine: memory and CPU, the service's told apart from PostgreSQL's."""
 
+import contextlib
 import threading
-from collections.abc import Iterable
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -11,6 +11,7 @@ import psutil
 from bench.servers import Sql
 
 SAMPLE_S = 0.02
+POSTGRES = "postgres"
 _SERVERS = "SELECT pid, backend_type, application_name FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
 _OWN = "SELECT pg_backend_pid()"
 
@@ -87,26 +88,29 @@ class CpuWatch:
     def _used(self) -> dict[tuple[int, str], float]:
         """By process and name; with what ended children had taken."""
         found = {}
-        for process in family(self._pid):
-            try:
-                found[process.pid, process.name()] = sum(process.cpu_times()[:4])
-            except psutil.Error:  # it has ended
-                continue
+        for process, name in family(self._pid).items():
+            with contextlib.suppress(psutil.Error):
+                found[process.pid, name] = sum(process.cpu_times()[:4])
         return found
 
 
-def family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> dict[psutil.Process, str]:
+    """The process and all that descend from it, with their names."""
     process = psutil.Process(pid)
-    return [process, *process.children(recursive=True)]
+    found = {}
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            found[each] = each.name()
+    return found
 
 
-def of_service(processes: Iterable[psutil.Process]) -> list[int]:
-    """Those that are the service, and not its PostgreSQL."""
-    return [process.pid for process in processes if process.name() != "postgres"]
+def of_service(pid: int) -> list[int]:
+    """The processes of a service, without those of its PostgreSQL."""
+    return [process.pid for process, name in family(pid).items() if name != POSTGRES]
 
 
 def _kind(name: str, row: asyncpg.Record | None) -> str:
-    if name != "postgres":
+    if name != POSTGRES:
         return "service"
     if row is None or row["backend_type"] not in {"client backend", "parallel worker"}:
         return "background"
