@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format mutants kill audit drill bench bench-feed fuzz lock clean
+.PHONY: help serve test lint format mutants kill audit drill bench bench-feed bench-peers fuzz lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -54,11 +54,15 @@ audit: $(STAMP) ## The long form of the audit of the feeds: 100,000 versions, an
 drill: $(STAMP) ## The long form of killing and stopping sequencers: 200 rounds
 	TEST_SEQUENCER_ROUNDS=200 $(BIN)/python -m pytest --timeout 3600 tests/simulation/test_sequencer_faults.py
 
+# `make bench ONLY="rows sizes"` renews these parts of what is kept.
 bench: $(STAMP) ## Measure the service against its database, and draw the chart; needs wrk
-	$(BIN)/python -m bench.service
+	$(BIN)/python -m bench.service $(addprefix --only ,$(ONLY))
 
 bench-feed: $(STAMP) ## Measure the feeds: latency, a million changes, a thousand streams
-	$(BIN)/python -m bench.feed
+	$(BIN)/python -m bench.feed $(addprefix --only ,$(ONLY))
+
+bench-peers: $(STAMP) ## Measure the service against Kinto, which is installed into build/; needs wrk
+	$(BIN)/python -m bench.peers
 
 fuzz: $(STAMP) ## Try what the OpenAPI document allows: 5,000 examples an operation, another seed each time
 	TEST_FUZZ_EXAMPLES=5000 TEST_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest -s tests/e2e/test_openapi.py
@@ -71,11 +75,12 @@ COMPILE_AS_LOCKED := $(COMPILE) --constraints requirements.lock --no-annotate --
 ASKED_FOR := $(BIN)/python -c 'import functools, sys, tomllib; \
   print(*functools.reduce(dict.get, sys.argv[1:], tomllib.load(open("pyproject.toml", "rb"))), sep="\n")'
 
-lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, and the locks in deploy/ from it
+lock: $(STAMP) ## Renew requirements.lock from pyproject.toml, the locks in deploy/ from it, and Kinto's in bench/
 	$(COMPILE) pyproject.toml --extra embedded --group dev $(UPGRADE) -o requirements.lock
 	$(COMPILE_AS_LOCKED) pyproject.toml -o deploy/runtime.lock
 	$(ASKED_FOR) project optional-dependencies embedded | $(COMPILE_AS_LOCKED) - -o deploy/embedded.lock
 	$(ASKED_FOR) build-system requires | $(COMPILE_AS_LOCKED) - -o deploy/build.lock
+	$(COMPILE) --no-annotate bench/kinto/requirements.in $(UPGRADE) -o bench/kinto/requirements.txt
 
 clean: ## Remove everything that can be made again
 	rm -rf $(VENV) build dist mutants .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-WIDTH, LEFT, RIGHT, STEP, TOP = 860, 430, 30, 44, 46
+WIDTH, LEFT, RIGHT, STEP, TOP = 880, 430, 50, 44, 46
 SCALE_MAX = 1.0
 _STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#1b1f24}.axis{stroke:#d0d7de}.small{font-size:11px;fill:#57606a}"

@@ -1,20 +1,15 @@
 """The figures of the feed: how soon a write is seen, how fast a feed is read, what streams and the sequencer cost.
 
-`python -m bench.feed [--quick] [--out FILE]` starts a service with a PostgreSQL of its own, in a
+`python -m bench.feed [--quick] [--only PART] [--out FILE]` starts a service with a PostgreSQL of its own, in a
 temporary folder, with the defaults. docs/performance.md says what the figures mean.
 """
 
-import argparse
-import json
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from bench import beside, latency, reading, sequencing
-from bench.results import Busy, Table, circumstances, say
-from bench.servers import ROOT, Machine, raise_file_limit
+from bench import beside, latency, program, reading, sequencing
+from bench.program import Parts
+from bench.servers import ROOT, Machine
 
 OUT = ROOT / "bench" / "results" / "feed.json"
 
@@ -37,7 +32,7 @@ QUICK = Size(20, (0.0, 0.02), 6000, 20, 3000, rounds=1, seconds=0.5, settle_s=0.
 READING_ROUNDS = 3
 
 
-def parts(machine: Machine, size: Size) -> dict[str, Callable[[], list[Table]]]:
+def parts(machine: Machine, size: Size) -> Parts:
     """In this order: the last two put records of their own in place of all others."""
     rounds, few = size.rounds, min(size.rounds, READING_ROUNDS)
     return {
@@ -52,27 +47,10 @@ def parts(machine: Machine, size: Size) -> dict[str, Callable[[], list[Table]]]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.feed", description="Measures the feed.")
-    parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, in a few seconds")
-    parser.add_argument("--out", type=Path, default=OUT, help="a file of JSON, in which what is measured is renewed")
-    parser.add_argument("--only", action="append", help="one part; may be given again")
-    wanted = parser.parse_args(words)
-    raise_file_limit()
-    measured: dict[str, Any] = json.loads(wanted.out.read_text()) if wanted.out.exists() else {}
-    with Machine.started() as machine:
-        with machine.sql() as sql:
-            around = circumstances(sql.value("SHOW server_version"), quick=wanted.quick)
-        for name, measure in parts(machine, QUICK if wanted.quick else FULL).items():
-            if wanted.only is None or name in wanted.only:
-                began, busy = time.monotonic(), Busy()
-                tables = measure()
-                others = busy.others()
-                say(f"{name}: {time.monotonic() - began:.0f} s, {others} of the cores were taken by others")
-                sys.stdout.writelines(f"\n{table.as_text()}" for table in tables)
-                found = {table.name: table.as_json() for table in tables}
-                measured[name] = {"circumstances": around | {"cores_of_others": others}, "tables": found}
-    wanted.out.parent.mkdir(parents=True, exist_ok=True)
-    wanted.out.write_text(json.dumps(measured, indent=1) + "\n")
+    program.run(
+        words, name="feed", about="Measures the feed.", out=OUT,
+        parts=lambda machine, quick: parts(machine, QUICK if quick else FULL),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Figures, and how they are shown: as a table for whoever watches, and as JSON."""
 
+import contextlib
 import os
 import platform
 import statistics
@@ -70,7 +71,10 @@ class Busy:
     @staticmethod
     def _used() -> tuple[float, float]:
         own = psutil.Process()
-        times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+        times = []
+        for process in (own, *own.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                times.append(process.cpu_times())
         now = psutil.cpu_times()
         whole_s = now.user + now.system + now.nice + getattr(now, "steal", 0.0)  # which a guest was not given
         return whole_s, sum(sum(one[:4]) for one in times)  # with those of their children that have ended

@@ -8,9 +8,8 @@ import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 START_S = 60.0
 STOP_S = 30.0
 SETTLE_S = 300.0
-SAMPLE_S = 0.02
 _CONFIG = "[entities.quiet]\n"  # a feed in which nothing happens
 
 
@@ -38,9 +36,7 @@ class Service:
         self._log = folder / f"{name}.log"
         config = folder / "favsync.toml"
         config.write_text(_CONFIG)
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("FAVSYNC_")}
-        values = {"port": 0, "jwt_secret": SECRET, "log_format": "json", "config": config} | settings
-        self._environment = clean | {f"FAVSYNC_{key.upper()}": str(value) for key, value in values.items()}
+        self._settings = {"port": 0, "jwt_secret": SECRET, "log_format": "json", "config": config} | settings
         self._process: psutil.Popen
         self.url = ""
 
@@ -60,11 +56,12 @@ class Service:
     def rss_bytes(self) -> int:
         return int(self._process.memory_info().rss)
 
-    def start(self) -> None:
-        """Returns when it is ready."""
+    def start(self, **settings: object) -> None:
+        """Returns when it is ready. `settings`: more of them, this time."""
+        environment = _environment(self._settings | settings)
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "favsync", "serve"]
-            self._process = psutil.Popen(command, env=self._environment, cwd="/", stdout=subprocess.DEVNULL, stderr=log)
+            self._process = psutil.Popen(command, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=log)
         give_up = time.monotonic() + START_S
         while not {"listening", "ready"} <= self._events().keys():
             if self._process.poll() is not None or time.monotonic() > give_up:
@@ -88,6 +85,12 @@ class Service:
         return {entry["event"]: entry for entry in entries}
 
 
+def _environment(settings: Mapping[str, object]) -> dict[str, str]:
+    """Ours, with these settings of the service and no others."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("FAVSYNC_")}
+    return clean | {f"FAVSYNC_{key.upper()}": str(value) for key, value in settings.items()}
+
+
 class Machine:
     """A service with an embedded PostgreSQL in a folder of its own, and other processes beside it on demand."""
 
@@ -95,6 +98,7 @@ class Machine:
         self.folder = folder
         self.data_dir = folder / "data"
         self.service = Service(folder, "service", data_dir=self.data_dir)
+        self.users_stocked = 0  # for whom bench/stock.py has put records into its database
         self._count = 0
 
     @classmethod
@@ -115,13 +119,16 @@ class Machine:
             raise RuntimeError("the embedded PostgreSQL does not run")
         return target
 
-    def another(self) -> Service:
-        """A second process on the same database, fresh."""
+    def database_url(self, database: str | None = None) -> str:
+        """Of the database of the service, or of another one there."""
         target = self.target()
         login = f"{target['user']}:{quote(target['password'])}"
-        url = f"postgresql://{login}@/{target['database']}?host={quote(target['host'], safe='')}"
+        return f"postgresql://{login}@/{database or target['database']}?host={quote(target['host'], safe='')}"
+
+    def another(self) -> Service:
+        """A second process on the same database, fresh."""
         self._count += 1
-        return Service(self.folder, f"another-{self._count}", database_url=url)
+        return Service(self.folder, f"another-{self._count}", database_url=self.database_url())
 
     @contextlib.contextmanager
     def sql(self) -> Iterator["Sql"]:
@@ -152,6 +159,9 @@ class Sql:
     def value(self, query: str, *values: object) -> Any:  # noqa: ANN401 -- whatever it is
         return self._runner.run(self._connection.fetchval(query, *values))
 
+    def rows(self, query: str, *values: object) -> list[asyncpg.Record]:
+        return self._runner.run(self._connection.fetch(query, *values))
+
     def settle(self) -> None:
         """Returns when nothing waits for its place in a feed."""
         give_up = time.monotonic() + SETTLE_S
@@ -161,49 +171,19 @@ class Sql:
             time.sleep(0.1)
 
 
-class Peak:
-    """The most memory that processes have had at a time, each for itself, while this was looked at."""
-
-    def __init__(self, *pids: int) -> None:
-        self._processes = [psutil.Process(pid) for pid in pids]
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.before = self._rss()
-        self.peak = list(self.before)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(SAMPLE_S):
-            self.peak = [max(pair) for pair in zip(self.peak, self._rss(), strict=True)]
-
-    def _rss(self) -> list[int]:
-        return [_rss_of(process) for process in self._processes]
-
-
-def _rss_of(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:  # it has ended
-        return 0
-
-
 class Helper:
-    """A module of ours in a process of its own, told by arguments and lines, and answering in lines of JSON."""
+    """A module of ours in a process of its own, told by arguments and lines, and answering in lines of JSON.
 
-    def __init__(self, module: str, *arguments: object) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", f"bench.{module}", *map(str, arguments)],
-            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+    `log`: what its stderr goes into, if not into ours. `settings`: of the service, for one that runs it.
+    """
+
+    def __init__(self, module: str, *arguments: object, log: Path | None = None, **settings: object) -> None:
+        with contextlib.ExitStack() as opened:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"bench.{module}", *map(str, arguments)],
+                cwd=ROOT, env=_environment(settings), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                stderr=opened.enter_context(log.open("wb")) if log else None,
+            )  # fmt: skip
         self.pid = self._process.pid
 
     def __enter__(self) -> Self:

@@ -33,7 +33,14 @@ class Poster:
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
-        self._writer.write(head.encode() + body)
+        return await self._ask(head.encode() + body)
+
+    async def get(self, path: str) -> bytes:
+        """The body of the answer, as that of `post`; as somebody unknown."""
+        return await self._ask(f"GET {path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode())
+
+    async def _ask(self, request: bytes) -> bytes:
+        self._writer.write(request)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         length = answer.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]
         content = await self._reader.readexactly(int(length))

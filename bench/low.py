@@ -1,0 +1,111 @@
+"""What a POST costs where nobody else asks: set against its one statement, called directly, and a bare round trip."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import uvloop
+
+from bench import stock
+from bench.quantiles import quantile
+from bench.results import Spread, Table
+from bench.servers import Machine
+from bench.sides import Sides
+from bench.tokens import token
+from bench.wire import Poster
+from favsync.settings import Settings
+from favsync.store import sql
+from favsync.store.database import SESSION
+
+PAUSE_S = (0.01, 0.02)  # the sequencer has done with one write before the next comes
+MUST = 1.1
+_PUSH = sql.query("records/push")
+_APPLIED = b'"outcome":"applied"'
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Client:
+    """One client, which does one thing after another."""
+
+    def __init__(self, poster: Poster, connection: asyncpg.Connection, users: int) -> None:
+        self._poster = poster
+        self._connection = connection
+        self._users = users
+        self._chance = random.Random(1)  # noqa: S311 -- so that the pauses keep no step with anything
+        self._now = datetime.combine(stock.next_day(), datetime.min.time(), UTC)
+
+    async def post(self) -> float:
+        """Seconds; as each of these."""
+        user, item, now = self._next()
+        date = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        body = f'[{{"item":"{item}","actionDate":"{date}","action":"ADD"}}]'.encode()
+        who = token(user)
+        began = time.perf_counter()
+        answer = await self._poster.post("/postUserFavorites", who, body)
+        lasted_s = time.perf_counter() - began
+        if _APPLIED not in answer:
+            raise RuntimeError(f"not applied: {answer!r}")
+        return lasted_s
+
+    async def push(self) -> float:
+        user, item, now = self._next()
+        action_us = (now - _EPOCH) // timedelta(microseconds=1)
+        record = [[f"main/main/{user}"], ["main/favorites"], [item], [action_us], [False], [b""], [None]]
+        limits = [Settings.__dataclass_fields__["max_items"].default]
+        began = time.perf_counter()
+        await self._connection.fetch(_PUSH, *record, limits)
+        return time.perf_counter() - began
+
+    async def ask(self) -> float:
+        began = time.perf_counter()
+        await self._poster.get("/healthz")
+        return time.perf_counter() - began
+
+    async def pause(self, bounds_s: tuple[float, float]) -> None:
+        await asyncio.sleep(self._chance.uniform(*bounds_s))
+
+    def _next(self) -> tuple[str, str, datetime]:
+        """A user, an item, and a time after all before."""
+        self._now += timedelta(milliseconds=1)
+        user, item = self._chance.randint(1, self._users), self._chance.randrange(stock.ITEMS)
+        return f"user-{user}", f"session_{item}", self._now
+
+
+def measure(machine: Machine, *, users: int, rounds: int, count: int) -> list[Table]:
+    """Each in turn; with pauses between, and without, where the sequencer works on one write during the next."""
+    with Sides.stocked(machine, users) as sides:
+        asked = (sides.url, machine.target(), users, count)
+        calm = [uvloop.run(_round(*asked, PAUSE_S)) for _ in range(rounds)]
+        dense = [uvloop.run(_round(*asked, None)) for _ in range(rounds)]
+    title = f"One client, p50 of {count} of each in turn, ms, {rounds} times"
+    table = Table("low", title, ["with pauses", "one after another", "must be at most"])
+    for row, what in enumerate(("POST of one record", "its statement, called directly", "GET /healthz")):
+        table.add(what, *(Spread.of([each[row] for each in told]) for told in (calm, dense)), None)
+    ratios = [Spread.of([post / (push + ask) for post, push, ask in told]) for told in (calm, dense)]
+    table.add("ratio of the POST to both", *ratios, MUST)
+    return [table]
+
+
+async def _round(
+    url: str, target: dict[str, Any], users: int, count: int, pause_s: tuple[float, float] | None
+) -> list[float]:
+    """Medians, in milliseconds."""
+    poster = await Poster.opened(url)
+    connection = await asyncpg.connect(**target, server_settings=SESSION | {"application_name": "bench"})
+    client = _Client(poster, connection, users)
+    steps: tuple[Callable[[], Awaitable[float]], ...] = (client.post, client.push, client.ask)
+    times_s: list[list[float]] = [[], [], []]
+    for number in range(-10, count):
+        for step, found in zip(steps, times_s, strict=True):
+            if pause_s:
+                await client.pause(pause_s)
+            lasted_s = await step()
+            if number >= 0:
+                found.append(lasted_s)
+    poster.close()
+    await connection.close()
+    return [1000 * quantile(each, 0.5) for each in times_s]
