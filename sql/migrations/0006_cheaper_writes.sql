@@ -3,10 +3,12 @@
 -- An index on seq made every update of a record write to two indexes, for PostgreSQL leaves them alone only where no
 -- column of any of them changes (HOT). So what changed since a number is found by the stretch of 1,024 numbers that it
 -- lies in: a record that changes again within a stretch, as most do, stays where it is, if its page has room. Who reads
--- passes over what of one stretch is too old: fewer than 1,024 records, however many there are.
+-- passes over what of one stretch is too old: fewer than 1,024 records, however many there are. In a set that a tenant
+-- shares (its owner is `tenant//entity`), which is large and followed by many, each number is a stretch.
 DROP INDEX records_by_seq;
 ALTER TABLE records SET (fillfactor = 80);
-ALTER TABLE records ADD COLUMN stretch bigint NOT NULL GENERATED ALWAYS AS (seq / 1024) STORED;
+ALTER TABLE records ADD COLUMN stretch bigint NOT NULL GENERATED ALWAYS AS
+  (CASE WHEN strpos(user_id, '//') > 0 THEN seq ELSE seq / 1024 END) STORED;
 CREATE INDEX records_by_seq ON records ((user_id || '/' || entity), stretch);
 
 -- What waits for its place: one row for all that one push wrote of an entity for a user, and not one for each record.

@@ -88,7 +88,7 @@ async def check(connection: asyncpg.Connection, versions: dict[Key, Version]) ->
 
 
 @pytest.fixture
-async def filled(database: Database, connection: asyncpg.Connection) -> dict[Key, Version]:
+async def filled(database: Database) -> dict[Key, Version]:
     """What stands: two items of each user."""
     standing = [record(user, item, 10) for user in USERS for item in "ab"]
     await records.push(database, standing, [None] * len(standing))
