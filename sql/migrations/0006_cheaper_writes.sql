@@ -3,10 +3,12 @@
 -- An index on seq made every update of a record write to two indexes, for PostgreSQL leaves them alone only where no
 -- column of any of them changes (HOT). So what changed since a number is found by the stretch of 1,024 numbers that it
 -- lies in: a record that changes again within a stretch, as most do, stays where it is, if its page has room. Who reads
--- passes over what of one stretch is too old: fewer than 1,024 records, however many there are.
+-- passes over what of one stretch is too old: fewer than 1,024 records, however many there are. In a set that a tenant
+-- shares (its owner is `tenant//entity`), which is large and followed by many, each number is a stretch.
 DROP INDEX records_by_seq;
 ALTER TABLE records SET (fillfactor = 80);
-ALTER TABLE records ADD COLUMN stretch bigint NOT NULL GENERATED ALWAYS AS (seq / 1024) STORED;
+ALTER TABLE records ADD COLUMN stretch bigint NOT NULL GENERATED ALWAYS AS
+  (CASE WHEN strpos(user_id, '//') > 0 THEN seq ELSE seq / 1024 END) STORED;
 CREATE INDEX records_by_seq ON records ((user_id || '/' || entity), stretch);
 
 -- What waits for its place: one row for all that one push wrote of an entity for a user, and not one for each record.
@@ -141,26 +143,30 @@ BEGIN
     ELSE
       EXIT WHEN v_winners = 0;  -- versions only grow: what loses here has lost for good
       IF v_one THEN
+        INSERT INTO streams AS s (user_id, seq) VALUES (p_user[1], v_winners)
+        ON CONFLICT (user_id) DO UPDATE SET seq = s.seq + excluded.seq
+        RETURNING s.seq INTO v_next;
         v_users := p_user[1:1];
         v_taken := ARRAY[v_winners];
+        v_tops := ARRAY[v_next];
       ELSE
         SELECT array_agg(u.user_id), array_agg(u.number) INTO v_users, v_taken
           FROM (SELECT i.user_id, count(*) AS number FROM unnest(p_user, v_wins) AS i (user_id, wins)
                  WHERE i.wins GROUP BY i.user_id ORDER BY i.user_id COLLATE "C") u;
+        v_at := 0;
+        FOR v_row IN
+          INSERT INTO streams AS s (user_id, seq)
+          SELECT u.user_id, u.number FROM unnest(v_users, v_taken) AS u (user_id, number) ORDER BY u.user_id COLLATE "C"
+          ON CONFLICT (user_id) DO UPDATE SET seq = s.seq + excluded.seq
+          RETURNING s.user_id, s.seq
+        LOOP
+          v_at := v_at + 1;
+          IF v_users[v_at] IS DISTINCT FROM v_row.user_id THEN  -- locked in this order, and not always told of in it
+            v_at := array_position(v_users, v_row.user_id);
+          END IF;
+          v_tops[v_at] := v_row.seq;
+        END LOOP;
       END IF;
-      v_at := 0;
-      FOR v_row IN
-        INSERT INTO streams AS s (user_id, seq)
-        SELECT u.user_id, u.number FROM unnest(v_users, v_taken) AS u (user_id, number) ORDER BY u.user_id COLLATE "C"
-        ON CONFLICT (user_id) DO UPDATE SET seq = s.seq + excluded.seq
-        RETURNING s.user_id, s.seq
-      LOOP
-        v_at := v_at + 1;
-        IF v_users[v_at] IS DISTINCT FROM v_row.user_id THEN  -- locked in this order, and not always told of in it
-          v_at := array_position(v_users, v_row.user_id);
-        END IF;
-        v_tops[v_at] := v_row.seq;
-      END LOOP;
       v_locked := true;
     END IF;
 
@@ -252,7 +258,12 @@ BEGIN
     END IF;
   END LOOP;
 
-  IF v_locked THEN
+  IF v_locked AND v_one AND v_winners = v_size AND NOT v_sure AND p_entity[1] = ALL (p_entity) THEN
+    -- What came is what waits.
+    INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests, fields)
+    VALUES (p_user[1], p_entity[1], v_tops[1], p_item, v_seq, p_action_us, p_deleted, p_digest,
+            CASE WHEN array_remove(p_fields, NULL) <> '{}' THEN p_fields::json[] END);
+  ELSIF v_locked THEN
     INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests, fields)
     SELECT i.user_id, i.entity, max(i.seq), array_agg(i.item), array_agg(i.seq), array_agg(i.action_us),
            array_agg(i.deleted), array_agg(i.digest), CASE WHEN count(i.fields) > 0 THEN array_agg(i.fields::json) END
@@ -342,7 +353,8 @@ BEGIN
     FROM (SELECT k.waiting, max(k.place) OVER () AS number, k.user_id, k.seq AS last, i.*
             FROM (SELECT q.*, row_number() OVER w AS place, count(*) OVER () AS waiting,
                          sum(q.changes) OVER w AS changes_all,
-                         sum(octet_length(q.user_id)) OVER w AS names_bytes, sum(q.fields_bytes) OVER w AS fields_bytes_all
+                         sum(octet_length(q.user_id)) OVER w AS names_bytes,
+                         sum(q.fields_bytes) OVER w AS fields_bytes_all
                     FROM (SELECT ctid AS tid, user_id, seq, written_at, cardinality(deleted) AS changes,
                                  pg_column_size(fields) AS fields_bytes
                             FROM feed_pending
@@ -395,8 +407,8 @@ BEGIN
 END
 $$;
 
--- Exactly those rows wait no longer. Where a crash undoes this, they are met again, and found placed: no reason to wait for
--- the disk. A function for the sake of its settings: planning it anew costs more than doing it.
+-- Exactly those rows wait no longer. Where a crash undoes this, they are met again, and found placed: no reason to wait
+-- for the disk. A function for the sake of its settings: planning it anew costs more than doing it.
 CREATE FUNCTION settle(p_entity text, p_users text[], p_seqs bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
 AS $$

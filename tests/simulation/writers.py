@@ -196,7 +196,7 @@ class Direct(_Author):
             Version(offer.action_us, offer.deleted, b"" if one is None else digest(one))
             for offer, one in zip(offers, written, strict=True)
         ]
-        rows = await connection.fetch(
+        [row] = await connection.fetch(
             _PUSH,
             [owner_key(offer.user) for offer in offers],
             [entity_key(offer.entity) for offer in offers],
@@ -207,5 +207,5 @@ class Direct(_Author):
             [None if one is None else one.decode() for one in written],
             [None] * len(offers),
         )
-        seen = [(row["seen_action_us"], row["seen_deleted"], row["seen_digest"]) for row in rows]
+        seen = zip(row["seen_action_us"], row["seen_deleted"], row["seen_digest"], strict=True)
         return sum(old[0] is None or new > old for new, old in zip(versions, seen, strict=True))

@@ -12,6 +12,7 @@ from favsync.store import migrate
 from favsync.store.database import Database
 from favsync.store.migrate import Migration
 from tests.postgres import Server
+from tests.store.feeds import is_all_that_is_recorded, place_all
 
 ONE = Migration(1, "one", "CREATE TABLE one (a int)")
 TWO = Migration(2, "two", "CREATE TABLE two (a int); INSERT INTO two VALUES (1)")
@@ -83,3 +84,30 @@ def test_files_are_numbered_without_gaps(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match=r"^0003_three\.sql should be named 0002_something\.sql$"):
         migrate.known(tmp_path)
     assert [migration.version for migration in migrate.known()] == list(range(1, len(migrate.known()) + 1))
+
+
+async def test_what_waits_in_the_form_before_is_placed_after(empty: str) -> None:
+    """0006: a row each change becomes a row each write. And who still writes as the release before does goes on."""
+    connection = await asyncpg.connect(empty)
+    known = migrate.known()
+    await migrate.migrate(connection, known[:5])
+    large = '{"text":"%s"}' % ("x" * 10_000)
+    before = """
+        SELECT * FROM push($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::bytea[], $7::text[],
+                           array_fill(NULL::bigint, ARRAY[2]))"""
+    old = await asyncpg.connect(empty)
+    for date in (1, 2):
+        await old.fetch(
+            before, ["ann", "bob"], ["e", "e"], ["x", "y"], [date, date], [False, True], [b"d", b""], [large, None]
+        )
+    written = await connection.fetch("SELECT DISTINCT written_at FROM feed_pending ORDER BY 1")
+    await migrate.migrate(connection, known)
+    assert await connection.fetch("SELECT DISTINCT written_at FROM feed_pending ORDER BY 1") == written
+    rows = await old.fetch(before, ["ann", "bob"], ["e", "e"], ["z", "y"], [3, 1], [True, True], [b"", b""], [None] * 2)
+    assert [tuple(row) for row in rows] == [(1, None, None, None, False), (2, 2, True, b"", False)]
+    done = await place_all(connection)
+    assert sum(len(each.seqs) for each in done) == 5
+    await is_all_that_is_recorded(connection)
+    placed = await connection.fetch("SELECT user_id, item, action_us, fields::text FROM feed ORDER BY position")
+    assert sorted(map(tuple, placed)) == [("ann", "x", 2, large), ("ann", "z", 3, None), ("bob", "y", 2, None)]
+    await asyncio.gather(connection.close(), old.close())

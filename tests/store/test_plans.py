@@ -28,8 +28,9 @@ async def filled(connection: asyncpg.Connection) -> asyncpg.Connection:
         INSERT INTO streams SELECT 'ann' || u, 100 FROM generate_series(1, 500) u;
         INSERT INTO records SELECT 'ann' || u, 'e', 'item' || i, 1, false, '', null, i
           FROM generate_series(1, 500) u, generate_series(1, 100) i;
-        INSERT INTO streams VALUES ('shared', 30000);
-        INSERT INTO records SELECT 'shared', 'e', 'item' || i, 1, false, '', null, i FROM generate_series(1, 30000) i;
+        INSERT INTO streams VALUES ('t//shared', 30000), ('large', 20000);
+        INSERT INTO records SELECT 't//shared', 'e', 'item' || i, 1, false, '', null, i FROM generate_series(1, 30000) i;
+        INSERT INTO records SELECT 'large', 'e', 'item' || i, 1, false, '', null, i FROM generate_series(1, 20000) i;
         INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests)
           SELECT user_id, entity, max(seq), array_agg(item), array_agg(seq), array_agg(action_us), array_agg(deleted),
                  array_agg(digest)
@@ -48,14 +49,15 @@ async def test_reads_use_their_index(filled: asyncpg.Connection, name: str, mode
     for setting, value in (SESSION | {"plan_cache_mode": mode}).items():
         await filled.execute(f"SET {setting} = '{value}'")
     await filled.execute(f"PREPARE hot AS {sql.query(name)}")
-    for user in ("ann1", "shared"):
+    for user in ("ann1", "t//shared", "large"):
         who = f"{{{user}}}" if name == "records/show" else user
         literals = ", ".join(repr(arg) for arg in (who, *args))
         lines = "\n".join(row[0] for row in await filled.fetch(f"EXPLAIN ANALYZE EXECUTE hot ({literals})"))
         assert "Seq Scan" not in lines
         assert index in lines, lines
-        assert max(map(float, re.findall(r"actual time=\S+ rows=([\d.]+)", lines))) <= most, lines
-        assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", lines))) <= most, lines
+        allowed = 101 if user == "t//shared" else most
+        assert max(map(float, re.findall(r"actual time=\S+ rows=([\d.]+)", lines))) <= allowed, lines
+        assert sum(map(int, re.findall(r"Rows Removed by Filter: (\d+)", lines))) <= allowed, lines
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])

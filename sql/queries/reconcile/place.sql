@@ -7,9 +7,10 @@ SELECT r.entity, r.user_id, r.item,
   FROM records r
   JOIN feed_head h ON h.entity = r.entity
   LEFT JOIN feed p ON (p.entity, p.user_id, p.item) = (r.entity, r.user_id, r.item)
+  LEFT JOIN (SELECT DISTINCT w.user_id, w.entity, i.item FROM feed_pending w CROSS JOIN unnest(w.items) AS i (item)) w
+         ON (w.user_id, w.entity, w.item) = (r.user_id, r.entity, r.item)
  WHERE p.seq < r.seq
-    OR (p.seq IS NULL AND (NOT r.deleted OR (r.user_id, r.entity, r.item) IN (
-          SELECT w.user_id, w.entity, i.item FROM feed_pending w CROSS JOIN unnest(w.items) AS i (item))))
+    OR (p.seq IS NULL AND (NOT r.deleted OR w.item IS NOT NULL))
 ON CONFLICT (entity, user_id, item) DO UPDATE SET
   position = excluded.position, seq = excluded.seq, action_us = excluded.action_us, deleted = excluded.deleted,
   digest = excluded.digest, fields = excluded.fields, placed_at = excluded.placed_at

@@ -8,7 +8,7 @@ SELECT s.seq AS top, r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
        SELECT r.entity, r.item, r.action_us, r.deleted, r.fields, r.seq
          FROM records r
         WHERE r.user_id || '/' || r.entity = $1 || '/' || e.entity AND r.user_id = $1 AND r.entity = e.entity
-          AND r.stretch >= $3::bigint / 1024 AND r.seq > $3
+          AND r.stretch >= CASE WHEN strpos($1, '//') > 0 THEN $3::bigint ELSE $3::bigint / 1024 END AND r.seq > $3
         ORDER BY r.stretch, r.seq
         LIMIT $4) one
      ORDER BY one.seq

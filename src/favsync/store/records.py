@@ -84,7 +84,7 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
     *seen, refused = row
     return [
         Seen(None if action_us is None else Version(action_us, deleted, digest), beyond)
-        for action_us, deleted, digest, beyond in zip(*seen, refused or repeat(False), strict=False)
+        for action_us, deleted, digest, beyond in zip(*seen, refused or repeat(object=False), strict=False)
     ]
 
 
