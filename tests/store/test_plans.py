@@ -29,7 +29,8 @@ async def filled(connection: asyncpg.Connection) -> asyncpg.Connection:
         INSERT INTO records SELECT 'ann' || u, 'e', 'item' || i, 1, false, '', null, i
           FROM generate_series(1, 500) u, generate_series(1, 100) i;
         INSERT INTO streams VALUES ('t//shared', 30000), ('large', 20000);
-        INSERT INTO records SELECT 't//shared', 'e', 'item' || i, 1, false, '', null, i FROM generate_series(1, 30000) i;
+        INSERT INTO records SELECT 't//shared', 'e', 'item' || i, 1, false, '', null, i
+          FROM generate_series(1, 30000) i;
         INSERT INTO records SELECT 'large', 'e', 'item' || i, 1, false, '', null, i FROM generate_series(1, 20000) i;
         INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests)
           SELECT user_id, entity, max(seq), array_agg(item), array_agg(seq), array_agg(action_us), array_agg(deleted),

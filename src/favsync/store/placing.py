@@ -20,6 +20,7 @@ _PLACE = sql.query("feed/place")
 _HINT = sql.query("feed/hint")
 _HEADS = sql.query("feed/heads")
 _OWNERS = sql.query("feed/owners")
+_WHOLE = sql.query("reconcile/whole")
 _FORGET_PLACED = sql.query("reconcile/forget_placed")
 _FORGET_PENDING = sql.query("reconcile/forget_pending")
 _NUMBERS_ALL = sql.query("reconcile/streams")
@@ -103,6 +104,7 @@ async def reconcile(connection: Connection) -> None:
 
     For a database whose tables may be of different times. What is not placed yet is placed; positions are not reused.
     """
+    await connection.execute(_WHOLE)
     await connection.execute(_NUMBERS_ALL)
     for statement in (_HEADS_ALL, _FORGET_PLACED, _FORGET_PENDING, _PLACE_ALL, _HEADS_ALL, _SETTLE_ALL):
         await connection.execute(statement)
