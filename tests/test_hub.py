@@ -90,12 +90,14 @@ async def test_a_board_is_there_while_somebody_follows_its_topic(hub: Hub) -> No
 
 async def test_a_write_wakes_the_sequencer_and_whose_records_changed(hub: Hub, boards: dict[Topic, Board]) -> None:
     """The feed itself has no news yet: that comes when the sequencer has placed it."""
-    assert (hub.woken.is_set(), hub.writes) == (False, 0)
+    assert (hub.woken.is_set(), hub.written) == (False, set())
     hub.wrote([ANNS, OTHERS])
-    assert (hub.woken.is_set(), hub.writes) == (True, 1)
+    assert (hub.woken.is_set(), hub.written) == (True, {ANNS.entity, OTHERS.entity})
     assert [boards[topic].number for topic in (FEED, ANNS, BOBS, OTHERS)] == [0, 1, 0, 1]
     hub.wrote([])
-    assert hub.writes == 2, "what may have been written is looked for"
+    assert hub.written is None, "what may have been written is looked for"
+    hub.wrote([ANNS])
+    assert hub.written is None
 
 
 async def test_who_follows_anything_hears_what_concerns_all(hub: Hub, boards: dict[Topic, Board]) -> None:

@@ -50,6 +50,7 @@ class Shared:
     target: Awaitable[Mapping[str, Any]]  # keyword arguments of `asyncpg.connect`, when they are known
     log_key: bytes = dataclasses.field(repr=False)
     metrics: Path  # the folder in which they count
+    leads: bool  # the one of them that places what all have written
 
 
 def wall_clock_us() -> int:
@@ -93,7 +94,8 @@ def create_app(
         max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
     app.on_response_prepare.append(respond.stamp)
-    app.cleanup_ctx.extend([functools.partial(_storage, shared), _authenticator, _sequencer, monitor.running])
+    storage, sequencer = functools.partial(_storage, shared), functools.partial(_sequencer, shared)
+    app.cleanup_ctx.extend([storage, _authenticator, sequencer, monitor.running])
     app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
     app[openapi.DOCUMENT] = openapi.document(ways_in)
@@ -132,8 +134,9 @@ async def _authenticator(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def _sequencer(app: web.Application) -> AsyncIterator[None]:
-    sequencer = Sequencer(app[keys.DATABASE], app[keys.HUB], app[keys.METRICS], listen=app[keys.SETTINGS].listen)
+async def _sequencer(shared: Shared | None, app: web.Application) -> AsyncIterator[None]:
+    listen, helps = app[keys.SETTINGS].listen, shared is not None and not shared.leads
+    sequencer = Sequencer(app[keys.DATABASE], app[keys.HUB], app[keys.METRICS], listen=listen, helps=helps)
     running = asyncio.create_task(sequencer.run())
     yield
     running.cancel()

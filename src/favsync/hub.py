@@ -67,14 +67,15 @@ class Board:
 class Hub:
     """The boards of all topics that somebody follows.
 
-    `woken`: set when there is something for the sequencer to do. `writes`: rises when records were written.
+    `woken`: set when there is something for the sequencer to do. `written`: the entities of which records were written
+    since it took them, or None where they may be any.
     `reads`: how many of those who follow may read at once, so that a crowd leaves others a connection.
     """
 
     def __init__(self, *, reads: int = 5) -> None:
         self._turns = asyncio.Semaphore(reads)
         self.woken = asyncio.Event()
-        self.writes = 0
+        self.written: set[str] | None = set()
         self._boards: dict[str, dict[str | None, Board]] = {}
 
     @contextlib.contextmanager
@@ -93,10 +94,14 @@ class Hub:
                     del self._boards[topic.entity]
 
     def wrote(self, topics: Iterable[Topic]) -> None:
-        """Records were written, or may have been: these are known to have changed."""
-        self.writes += 1
+        """Records were written: of these topics, or, where there are none, perhaps of any."""
+        changed = list(topics)
+        if not changed:
+            self.written = None
+        elif self.written is not None:
+            self.written.update(topic.entity for topic in changed)
         self.woken.set()
-        for topic in topics:
+        for topic in changed:
             self.post(topic)
 
     def post(self, topic: Topic) -> None:

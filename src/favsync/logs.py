@@ -31,6 +31,17 @@ _SHARED: list[Any] = [
 ]
 
 
+_quick: Callable[[dict[str, Any]], None] | None = None
+
+
+def line(event: str, **fields: object) -> None:
+    """As a logger's `info`, where lines are JSON for 20 us less: each request has one."""
+    if _quick is None:
+        structlog.get_logger().info(event, **fields)
+    else:
+        _quick({"event": event, **fields})
+
+
 class Lines:
     """Writes lines to `file`: those of one turn of the event loop together, since a write costs as much as a line."""
 
@@ -86,7 +97,14 @@ def configure(*, style: str, level: str, worker: int | None = None) -> None:
         if as_json
         else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
+    global _quick  # noqa: PLW0603 -- as structlog.configure
     lines = Lines(sys.stderr)
+    known = {"level": "info"} if worker is None else {"level": "info", "worker": worker}
+
+    def quick(entry: dict[str, Any]) -> None:
+        lines.msg(_dump({**entry, **known, "timestamp": timestamp.render(time.time_ns() // 1000)}, repr))
+
+    _quick = quick if as_json and number <= logging.INFO else None
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 async def _serve(job: Job, target: Future[Mapping[str, Any]], report: Callable[[str], None]) -> None:
-    shared = Shared(asyncio.shield(asyncio.wrap_future(target)), job.log_key, job.metrics)
+    shared = Shared(asyncio.shield(asyncio.wrap_future(target)), job.log_key, job.metrics, leads=job.number == 0)
     app = create_app(job.settings, shared=shared)
     stop = stop_signal()
     async with running(app) as attend:

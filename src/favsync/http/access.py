@@ -11,10 +11,9 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from favsync import logs
 from favsync.core import timestamp
 from favsync.http import keys
-
-_log = structlog.get_logger(__name__)
 
 REQUEST_ID = "X-Request-ID"
 SYNC_TIME = "Sync-Time"
@@ -59,13 +58,14 @@ def middleware(log_key: bytes) -> Middleware:
             if request.transport is None:
                 status = CLIENT_CLOSED  # whatever was answered, nobody was there to hear it
             request.app[keys.METRICS].request(request.method, route, status, duration_s)
-            _log.info(
+            logs.line(
                 "request",
                 method=request.method,
                 route=route,
                 status=status,
                 duration_ms=round(duration_s * 1000, 2),
                 user=owner and alias(owner),
+                request_id=request[_ID],
             )
 
     return access

@@ -1,7 +1,7 @@
 """The steps of a sequencer, on a connection of its own: what waits gets its place in a feed, and waits no longer."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import asyncpg
@@ -13,6 +13,7 @@ Connection = asyncpg.Connection
 
 CHANGES_MAX = 1000  # placed in one transaction; their fields pass through the server's memory
 CHANNEL = "favsync_feed"
+WHENEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 _WAITING = sql.query("pending/waiting")
 _SETTLE = sql.query("pending/settle")
@@ -57,7 +58,7 @@ async def waiting(connection: Connection, but: Sequence[str] = ()) -> list[Waiti
         return [Waiting(*row) for row in await connection.fetch(_WAITING, CHANGES_MAX, but)]
 
 
-async def place(connection: Connection, entity: str, until: datetime) -> Placed:
+async def place(connection: Connection, entity: str, until: datetime = WHENEVER) -> Placed:
     """Places what has waited since `until`, or a part; committed when it returns, outside a transaction.
 
     Raises LockTimeout where another sequencer, or a purge, is at it for long, and Unavailable.
@@ -67,23 +68,29 @@ async def place(connection: Connection, entity: str, until: datetime) -> Placed:
         return Placed(entity, *row)
 
 
-async def settle(connection: Connection, placed: Placed) -> None:
-    """Those changes wait no longer. Raises LockTimeout, Unavailable: then they will be placed again, to no effect."""
+async def settle(connection: Connection, placed: Placed, *, hinting: bool = False) -> None:
+    """Those changes wait no longer; and where `hinting`, as `hint`.
+
+    Raises LockTimeout, Unavailable: then nobody was told, and they will be placed again, to no effect.
+    """
     with translated():
-        await connection.execute(_SETTLE, placed.entity, placed.users, placed.seqs)
+        await connection.execute(_SETTLE, placed.entity, placed.users, placed.seqs, hinting)
 
 
-async def hint(connection: Connection) -> None:
-    """Tells whoever listens, in other processes, that feeds have grown. Raises Unavailable."""
+async def hint(connection: Connection, entity: str = "") -> None:
+    """Tells whoever listens, in other processes, that feeds have grown, or that something of `entity` is to be placed.
+
+    Raises Unavailable.
+    """
     with translated():
-        await connection.execute(_HINT)
+        await connection.execute(_HINT, entity)
 
 
-async def listen(connection: Connection, heard: Callable[[], None]) -> None:
-    """Calls `heard` whenever another process hints. Raises Unavailable."""
+async def listen(connection: Connection, heard: Callable[[str], None]) -> None:
+    """Calls `heard` whenever another process hints, with the entity, or ''. Raises Unavailable."""
     own = connection.get_server_pid()
     with translated():
-        await connection.add_listener(CHANNEL, lambda _connection, pid, *_rest: heard() if pid != own else None)
+        await connection.add_listener(CHANNEL, lambda _, pid, _channel, entity: heard(entity) if pid != own else None)
 
 
 async def heads(connection: Connection) -> dict[str, int]:
