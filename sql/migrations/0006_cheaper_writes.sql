@@ -37,7 +37,7 @@ ALTER TABLE feed_pending RENAME digest TO digests;
 --   refused  true where it would give its user more than p_item_limit items of the entity (null: no limit); the limit
 --            is the same for all records of a user and entity. Null instead of the array: none is refused
 -- Every other record wins exactly where its version is greater than the one seen: the law of core/merge.py.
--- A call that changes nothing locks nothing and leaves no trace.
+-- A call that changes nothing locks nothing and leaves no trace. p_digest, p_fields: null where there are none at all.
 --
 -- It looks once, before it locks, and writes over exactly what it saw: the very row (ctid) with the very number (seq),
 -- which no two versions of a user's have. Where all that should win was written, nobody came between, and what was seen
@@ -75,6 +75,7 @@ DECLARE
   v_next     bigint;
   v_held     bigint;
   v_row      record;
+  v_fields   json[] := p_fields::json[];  -- read once; and Citus takes no cast of a column in an UPDATE
   -- of those that are there: where they stand in what came, whether they are as written by ourselves, ...
   v_places   bigint[];
   v_ours     boolean[];
@@ -91,6 +92,7 @@ DECLARE
   v_seen_tid tid[];
   v_seq      bigint[];          -- the number that is given away
 BEGIN
+  p_digest := coalesce(p_digest, array_fill(''::bytea, ARRAY[v_size]));
   LOOP
     SELECT count(*), count(*) FILTER (WHERE l.older), array_agg(l.place), array_agg(l.ours), array_agg(l.action_us),
            array_agg(l.deleted), array_agg(l.digest), array_agg(l.older), array_agg(l.seq), array_agg(l.tid)
@@ -233,8 +235,8 @@ BEGIN
     v_written := 0;
     IF v_found > 0 THEN
       UPDATE records r
-         SET action_us = i.action_us, deleted = i.deleted, digest = i.digest, fields = i.fields::json, seq = i.seq
-        FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields,
+         SET action_us = i.action_us, deleted = i.deleted, digest = i.digest, fields = i.fields, seq = i.seq
+        FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, v_fields,
                     v_seq, v_wins, v_seen_seq, v_seen_tid)
                AS i (user_id, entity, item, action_us, deleted, digest, fields, seq, wins, seen_seq, seen_tid)
        WHERE i.wins AND r.ctid = i.seen_tid AND r.seq = i.seen_seq
@@ -244,8 +246,8 @@ BEGIN
     END IF;
     IF v_found < v_size THEN
       INSERT INTO records (user_id, entity, item, action_us, deleted, digest, fields, seq)
-      SELECT i.user_id, i.entity, i.item, i.action_us, i.deleted, i.digest, i.fields::json, i.seq
-        FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields, v_seq, v_wins, v_new)
+      SELECT i.user_id, i.entity, i.item, i.action_us, i.deleted, i.digest, i.fields, i.seq
+        FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, v_fields, v_seq, v_wins, v_new)
                AS i (user_id, entity, item, action_us, deleted, digest, fields, seq, wins, new)
        WHERE i.wins AND i.new
       ON CONFLICT (user_id, entity, item) DO NOTHING;
@@ -262,12 +264,12 @@ BEGIN
     -- What came is what waits.
     INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests, fields)
     VALUES (p_user[1], p_entity[1], v_tops[1], p_item, v_seq, p_action_us, p_deleted, p_digest,
-            CASE WHEN array_remove(p_fields, NULL) <> '{}' THEN p_fields::json[] END);
+            CASE WHEN array_remove(p_fields, NULL) <> '{}' THEN v_fields END);
   ELSIF v_locked THEN
     INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests, fields)
     SELECT i.user_id, i.entity, max(i.seq), array_agg(i.item), array_agg(i.seq), array_agg(i.action_us),
-           array_agg(i.deleted), array_agg(i.digest), CASE WHEN count(i.fields) > 0 THEN array_agg(i.fields::json) END
-      FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, p_fields, v_seq)
+           array_agg(i.deleted), array_agg(i.digest), CASE WHEN count(i.fields) > 0 THEN array_agg(i.fields) END
+      FROM unnest(p_user, p_entity, p_item, p_action_us, p_deleted, p_digest, v_fields, v_seq)
              AS i (user_id, entity, item, action_us, deleted, digest, fields, seq)
      WHERE i.seq IS NOT NULL
      GROUP BY i.user_id, i.entity;

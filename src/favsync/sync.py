@@ -96,12 +96,12 @@ class Sync:
             self._hub.wrote([])  # perhaps
             raise
         changed = {
-            Topic(record.key.entity, record.key.user)
+            (record.key.entity, record.key.user)
             for record, known in zip(records, seen, strict=True)
             if not known.refused and (known.version is None or record.version > known.version)
         }
         if changed:
-            self._hub.wrote(changed)
+            self._hub.wrote(Topic(*one) for one in changed)
         return seen
 
     def _too_early(self, now_us: int) -> str:

@@ -20,7 +20,7 @@ from favsync.core.text import check_text
 from favsync.entities import schemas
 
 _ACTIONS = tuple(action.value for action in Action)
-_AT_A_STRETCH_S = 0.005  # that records are judged before others have their turn
+_AT_A_STRETCH_S = 0.002  # that records are judged before others have their turn
 
 
 class Valid(NamedTuple):

@@ -1,5 +1,6 @@
 """The doors of every entity: /sync/{entity}, the legacy paths that it declares, and /sync for a user's own together."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -23,6 +24,9 @@ from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, Reply, private_json
 from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
+from favsync.sync import Receipt
+
+MUCH = 200  # records: a millisecond, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Resource:
             raise InvalidRecords(faults)
 
         records = [record for part in parts for record in _records(part, caller, view.owner)]
+        await _others_turn(records)
         refused = sum(len(part.candidates) for part in parts) - len(records)
         request.app[keys.METRICS].receipt(Outcome.INVALID, refused)
         receipts = await request.app[keys.SYNC].push(records)
@@ -79,16 +84,10 @@ class Resource:
                 return Reply(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
             if wishes.returns == "representation" and all(record.key.user == view.owner for record in records):
                 return await view.show(_applied([*lenient, "return=representation"]))
+        await _others_turn(receipts)
         remaining = iter(receipts)
-        dumped = {
-            part.name: [
-                schemas.dump_receipt(next(remaining), candidate.owner)
-                if isinstance(candidate, Valid)
-                else schemas.dump_refused(candidate.echo, candidate.detail)
-                for candidate in part.candidates
-            ]
-            for part in parts
-        }
+        dumped = {part.name: [_answer(candidate, remaining) for candidate in part.candidates] for part in parts}
+        await _others_turn(receipts)
         content = {"receipts": dumped if self.shown.several else next(iter(dumped.values()))}
         return private_json(request, content, headers=_applied(lenient))
 
@@ -120,6 +119,19 @@ class Resource:
             parts.append(Part(name, form.entity, candidates))
             faults += found
         return parts, faults
+
+
+def _answer(candidate: Valid | Refused, receipts: Iterator[Receipt]) -> dict[str, Any]:
+    """What became of it; of one that is valid, the next receipt."""
+    if isinstance(candidate, Valid):
+        return schemas.dump_receipt(next(receipts), candidate.owner)
+    return schemas.dump_refused(candidate.echo, candidate.detail)
+
+
+async def _others_turn(work: Sequence[object]) -> None:
+    """Between two steps of much work, each of some milliseconds, whoever else is there goes on."""
+    if len(work) > MUCH:
+        await asyncio.sleep(0)
 
 
 def _records(part: Part, caller: Identity, owner: str) -> Iterator[Record]:
