@@ -51,6 +51,29 @@ async def test_what_is_asked_meanwhile_is_asked_together_and_afterwards(shelf: S
     assert await gathering.get("cy") == 3
 
 
+async def test_there_are_so_many_statements_at_once(shelf: Shelf) -> None:
+    gathering = Gathering(shelf.read, most=1000, statements=2)
+    tasks = await _begun(gathering, "ann") + await _begun(gathering, "bob")
+    tasks += await _begun(gathering, "cy", "ann")
+    assert shelf.asked == [["ann"], ["bob"]]
+    shelf.open.set()
+    assert await asyncio.gather(*tasks) == [1, 2, 3, 1]
+    assert shelf.asked == [["ann"], ["bob"], ["cy", "ann"]]
+
+
+async def test_who_asks_as_the_last_is_answered_is_answered_too(shelf: Shelf) -> None:
+    """At whichever turn of the event loop that is."""
+    shelf.open.set()
+    gathering = Gathering(shelf.read, most=1000, statements=2)
+    for turns in range(12):
+        first = asyncio.create_task(gathering.get("ann"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(*(gathering.get(key) for key in ("bob", "cy"))) == [2, 3]
+            assert await first == 1
+
+
 async def test_a_statement_has_so_many_keys(shelf: Shelf) -> None:
     gathering = Gathering(shelf.read, most=2)
     tasks = await _begun(gathering, "ann", "bob", "cy")

@@ -36,7 +36,7 @@ from favsync.sync import Sync
 STORAGE = web.AppKey("storage", asyncio.Task[None])
 
 _SEQS_AT_ONCE = 1000  # read in one statement,
-_LISTS_AT_ONCE = 16  # of which each takes as long as some hundred of those, and up to 300 KB
+_LISTS_AT_ONCE = 16  # likewise, in one of two; of which each takes as long as some hundred of those, and up to 300 KB
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _SEQUENCER_STOP_S = 0.5  # it has nothing to put in order; where PostgreSQL stands still, it may not hear
@@ -82,7 +82,7 @@ def create_app(
         synchronous_failover=settings.synchronous_failover,
     )
     app[keys.SEQS] = Gathering(functools.partial(records.latest_seqs, app[keys.DATABASE]), most=_SEQS_AT_ONCE)
-    app[keys.LISTS] = Gathering(functools.partial(records.show, app[keys.DATABASE]), most=_LISTS_AT_ONCE)
+    app[keys.LISTS] = Gathering(functools.partial(records.show, app[keys.DATABASE]), most=_LISTS_AT_ONCE, statements=2)
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)
     app[keys.SYNC] = Sync(

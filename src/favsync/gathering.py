@@ -13,24 +13,31 @@ _Value = TypeVar("_Value")
 
 
 class Gathering(Generic[_Key, _Value]):
-    """`read`: the values of some keys, `most` of them at a time.
+    """`read`: the values of some keys, `most` of them at a time, in so many `statements` at once.
 
     Each is read after it was asked for, whoever else asked for it before.
     """
 
-    def __init__(self, read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Value]]], *, most: int) -> None:
+    def __init__(
+        self, read: Callable[[Sequence[_Key]], Awaitable[Mapping[_Key, _Value]]], *, most: int, statements: int = 1
+    ) -> None:
         self._read = read
         self._most = most
+        self._statements = statements
         self._asked: list[tuple[_Key, asyncio.Future[_Value]]] = []
-        self._reading: asyncio.Task[None] | None = None
+        self._reading = 0  # statements, under way
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: _Key) -> _Value:
         """The value of `key`. Raises what `read` raises; KeyError where that leaves it out."""
         answer: asyncio.Future[_Value] = asyncio.get_running_loop().create_future()
         self._asked.append((key, answer))
-        if self._reading is None:
+        if self._reading < self._statements:
+            self._reading += 1
             # Not in the context of who happens to come first, whose request's id would stand in the log.
-            self._reading = asyncio.create_task(self._go_on(), context=contextvars.Context())
+            task = asyncio.create_task(self._go_on(), context=contextvars.Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return await answer
 
     async def _go_on(self) -> None:
@@ -40,7 +47,7 @@ class Gathering(Generic[_Key, _Value]):
                 if awaited := [(key, answer) for key, answer in now if not answer.done()]:
                     await self._answer(awaited)
         finally:
-            self._reading = None
+            self._reading -= 1  # at once: who asks from here on begins anew
 
     async def _answer(self, asked: list[tuple[_Key, asyncio.Future[_Value]]]) -> None:
         try:

@@ -171,6 +171,8 @@ async def meet(world: World, gate: str) -> None:
         await purging_on
 
         async def goes_on() -> bool:
+            if gate == LOOK:  # it finds that nothing is left to do
+                return not await gates.waits_for_lock(pid)
             return await gates.settlements(pid) > before
 
         await crowd.until(goes_on)
