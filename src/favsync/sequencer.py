@@ -97,8 +97,9 @@ class Sequencer:
                     self._checked_at = began
                 if self._helps and written and not look:
                     look_at = min(look_at, began + HELP_S)
-                    for entity in written:
-                        await placing.hint(connection, entity)
+                    with contextlib.suppress(LockTimeout):  # then this one looks, a moment later
+                        for entity in written:
+                            await placing.hint(connection, entity)
                 elif await self._place(connection, None if look else written):
                     look_at = -math.inf
                 if look or heard:  # else nobody but this one has placed anything that it could know of
@@ -169,7 +170,8 @@ class Sequencer:
                     await placing.settle(connection, placed, hinting=hinting)
                     hinting = False
         if hinting:
-            await placing.hint(connection)
+            with contextlib.suppress(LockTimeout):  # then they find out later
+                await placing.hint(connection)
         more = sum(one.number for one in found) >= placing.CHANGES_MAX or any(placed.more for placed in done)
         return bool(done and more) or bool(was_blocked or (self._blocked and done))
 

@@ -110,9 +110,9 @@ class _News:
             else:
                 announce_ready(self._settings, self._url)
 
-    def heard_of(self, number: int) -> bool:
-        """Whether one with this number ever listened."""
-        return number in self._told[worker.LISTENING]
+    def has_told(self, number: int, word: str) -> bool:
+        """Whether a worker with this number ever said so."""
+        return number in self._told[word]
 
 
 class _Worker:
@@ -134,24 +134,26 @@ class _Worker:
                 status = error.strerror or type(error).__name__
             if time.monotonic() - began > STEADY_S:
                 failures = 0
-            if failures == len(BACKOFF_S) and not self._news.heard_of(number):
+            if failures == len(BACKOFF_S) and not self._news.has_told(number, worker.LISTENING):
                 raise OperatorError(f"worker {number} does not start: it ended with status {status}")
             _log.error("a worker ended; starting another", worker=number, status=status)
             await asyncio.sleep(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures += 1
 
-    async def _one(self) -> int:
-        """One process from its beginning to its end, and what it ended with: its status, or minus a signal's number."""
+    async def _one(self) -> int | str:
+        """One process from its beginning to its end, and what it ended with: an error, a status, or minus a signal."""
         process = await self._started()
-        metrics_shared.came(self._job.metrics, self._job.number, process.pid)
         telling = asyncio.create_task(self._tell(process))
         try:
+            metrics_shared.came(self._job.metrics, self._job.number, process.pid)
             error = await self._hear(process)
             status = await process.wait()
         finally:
             telling.cancel()
             await _end(process)
             metrics_shared.went(self._job.metrics, self._job.number)
+        if error and self._news.has_told(self._job.number, worker.READY):
+            return error  # which others, that are up, may outlast: somebody is turning a password
         if error:
             raise OperatorError(error)
         return status

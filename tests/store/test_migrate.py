@@ -105,6 +105,10 @@ async def test_what_waits_in_the_form_before_is_placed_after(empty: str) -> None
     assert await connection.fetch("SELECT DISTINCT written_at FROM feed_pending ORDER BY 1") == written
     rows = await old.fetch(before, ["ann", "bob"], ["e", "e"], ["z", "y"], [3, 1], [True, True], [b"", b""], [None] * 2)
     assert [tuple(row) for row in rows] == [(1, None, None, None, False), (2, 2, True, b"", False)]
+    shown = """SELECT show_owner(user_id, '') || show_record(item, action_us, deleted, NULL)
+                 FROM records WHERE item = 'z'"""
+    printed = '"user":"ann"{"item":"z","actionDate":"1970-01-01T00:00:00.000003Z","action":"DELETE"}'
+    assert await old.fetchval(shown) == printed
     done = await place_all(connection)
     assert sum(len(each.seqs) for each in done) == 5
     await is_all_that_is_recorded(connection)

@@ -86,7 +86,7 @@ async def test_many_lists_at_once_are_each_its_own(database: Database) -> None:
 async def test_every_date_is_printed_as_python_prints_it(database: Database) -> None:
     chance = random.Random(1)
     dates = sorted({*DATES, *(_any_date(chance) for _ in range(20_000))})
-    rows = await database.fetch("SELECT show_date(at) AS shown FROM unnest($1::bigint[]) at ORDER BY at", dates)
+    rows = await database.fetch("SELECT print_date(at) AS shown FROM unnest($1::bigint[]) at ORDER BY at", dates)
     assert [row["shown"] for row in rows] == [f'"{timestamp.render(at)}'.removesuffix("Z") for at in dates]
 
 

@@ -8,5 +8,5 @@ SELECT string_agg(what, ', ' ORDER BY what)
      UNION ALL
     SELECT DISTINCT 'EXECUTE on ' || proname
       FROM pg_proc
-     WHERE proname IN ('offer', 'place', 'settle', 'show_date', 'show_version', 'show_owner')
+     WHERE proname IN ('offer', 'place', 'settle', 'print_date', 'print_version', 'print_owner')
        AND pg_function_is_visible(oid) AND NOT has_function_privilege(oid, 'EXECUTE')) AS lacking

@@ -5,7 +5,7 @@ SELECT i.place, (SELECT s.seq FROM streams s WHERE s.user_id = i.user_id) AS seq
   FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS i (user_id, entity, place)
   CROSS JOIN LATERAL (
     SELECT CASE WHEN count(*) < $3 AND coalesce(sum(octet_length(r.fields::text)), 0) <= $4
-                THEN convert_to(coalesce('{' || string_agg(show_version(r.item, r.action_us, r.deleted, r.fields), ',{'), ''), 'UTF8')
+                THEN convert_to(coalesce('{' || string_agg(print_version(r.item, r.action_us, r.deleted, r.fields), ',{'), ''), 'UTF8')
            END AS shown
       FROM (
         SELECT r.item, r.action_us, r.deleted, r.fields

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- all that is reckoned with it is
 _MINUTES = [f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60)]
 _LENGTH_MAX = 64
 # The form in which the service shows nearly all dates, and gets most: `fromisoformat` reads that as it is meant.
-_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 # RFC 3339, section 5.6, with the zone left out at will: the protocol says that times are in GMT.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",

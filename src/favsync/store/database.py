@@ -181,7 +181,7 @@ class Database:
     async def dedicated(self, name: str) -> AsyncIterator[asyncpg.Connection]:
         """A connection beside the pool, for one who keeps it, `leaving` it where something takes too long.
 
-        `name`: what PostgreSQL shows of whose it is. What it asks again and again is planned once.
+        `name`: what PostgreSQL shows of whose it is.
 
         What is raised by the driver itself, in the block, is turned into ours.
         """
@@ -189,7 +189,7 @@ class Database:
             connection = await asyncpg.connect(
                 **self._target,
                 timeout=CONNECT_TIMEOUT_S,
-                server_settings=SESSION | {"application_name": name, "plan_cache_mode": "force_generic_plan"},
+                server_settings=SESSION | {"application_name": name},
             )
             try:
                 await self._inspect(connection)

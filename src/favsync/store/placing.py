@@ -80,7 +80,7 @@ async def settle(connection: Connection, placed: Placed, *, hinting: bool = Fals
 async def hint(connection: Connection, entity: str = "") -> None:
     """Tells whoever listens, in other processes, that feeds have grown, or that something of `entity` is to be placed.
 
-    Raises Unavailable.
+    Raises LockTimeout, Unavailable: then nobody was told.
     """
     with translated():
         await connection.execute(_HINT, entity)
