@@ -143,7 +143,7 @@ async def test_a_fault_of_ours_tells_the_caller_nothing(client: Client, monkeypa
     async def broken(*_args: object, **_kwargs: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("favsync.store.records.show", broken)
+    monkeypatch.setattr("favsync.store.database.Database.fetch", broken)
     response = await client.get("/getUserFavorites", headers=bearer())
     assert response.status == 500
     assert "secret" not in await response.text()
