@@ -20,8 +20,12 @@ AT_ONCE = 4096  # characters of whole lines in one write: a pipe keeps that toge
 
 
 def _stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    entry["timestamp"] = timestamp.render(time.time_ns() // 1000)
+    entry["timestamp"] = _now()
     return entry
+
+
+def _now() -> str:
+    return timestamp.render(time.time_ns() // 1000)
 
 
 _SHARED: list[Any] = [
@@ -102,7 +106,7 @@ def configure(*, style: str, level: str, worker: int | None = None) -> None:
     known = {"level": "info"} if worker is None else {"level": "info", "worker": worker}
 
     def quick(entry: dict[str, Any]) -> None:
-        lines.msg(_dump({**entry, **known, "timestamp": timestamp.render(time.time_ns() // 1000)}, repr))
+        lines.msg(_dump({**entry, **known, "timestamp": _now()}, repr))
 
     _quick = quick if as_json and number <= logging.INFO else None
     structlog.configure(

@@ -24,9 +24,8 @@ from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, Reply, private_json
 from favsync.identity.authenticator import Identity
 from favsync.identity.issuers import SYNC_ANY
+from favsync.store.records import MUCH
 from favsync.sync import Receipt
-
-MUCH = 200  # records: a millisecond, about
 
 
 @dataclass(frozen=True, slots=True)

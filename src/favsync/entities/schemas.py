@@ -180,15 +180,14 @@ def dump_receipt(receipt: Receipt, owner: Mapping[str, str]) -> dict[str, Any]:
 
     `owner`: the `user` and `namespace` that the record named.
     """
-    (action_us, deleted, _), detail = receipt.version, receipt.detail
     dumped = {
         "item": receipt.item,
         "outcome": str(receipt.outcome),
-        "action": "DELETE" if deleted else "ADD",
-        "actionDate": timestamp.render(action_us),
+        "action": str(receipt.version.action),
+        "actionDate": timestamp.render(receipt.version.action_us),
     }
-    if detail:
-        dumped["detail"] = detail
+    if receipt.detail:
+        dumped["detail"] = receipt.detail
     return {**owner, **dumped} if owner else dumped
 
 

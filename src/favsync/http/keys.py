@@ -24,9 +24,7 @@ HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
-LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey(
-    "lists"
-)  # a user's records of an entity without fields
+LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey("lists")  # of entities without fields
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)
 FAILURE_LIMITER = web.AppKey("failure_limiter", RateLimiter)

@@ -15,13 +15,15 @@ GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
 
 # What one user may see, no cache may show to another, or keep unasked.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding, Prefer"}
-
-
 _BODILESS = (204, 304)
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """What every response gets before it goes out."""
+    _stamp(request, response)
+
+
+def _stamp(request: web.Request, response: web.StreamResponse) -> None:
     access.stamp(request, response)
     cors.stamp(request, response)
 
@@ -45,8 +47,7 @@ class Reply(web.Response):
         if self.status not in _BODILESS:
             headers["Content-Length"] = str(len(cast("bytes", self.body or b"")))
         headers["Date"] = rfc822_formatted_time()
-        access.stamp(request, self)
-        cors.stamp(request, self)
+        _stamp(request, self)
         await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
         return writer
 

@@ -58,7 +58,7 @@ async def waiting(connection: Connection, but: Sequence[str] = ()) -> list[Waiti
         return [Waiting(*row) for row in await connection.fetch(_WAITING, CHANGES_MAX, but)]
 
 
-async def place(connection: Connection, entity: str, until: datetime = WHENEVER) -> Placed:
+async def place(connection: Connection, entity: str, until: datetime) -> Placed:
     """Places what has waited since `until`, or a part; committed when it returns, outside a transaction.
 
     Raises LockTimeout where another sequencer, or a purge, is at it for long, and Unavailable.

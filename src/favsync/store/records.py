@@ -17,8 +17,7 @@ _CHANGES = sql.query("records/changes")
 _CHANGES_SEVERAL = sql.query("records/changes_several")
 _SEQ = sql.query("streams/seq")
 
-
-MUCH = 200  # records, of which the driver writes down a hundred in a third of a millisecond
+MUCH = 200  # records: beyond, others have their turn between two steps of a write, each of which takes milliseconds
 SHOWN_MAX = bounded.ROWS_AT_ONCE  # records of a list that is printed as a whole
 
 
