@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bench import cpu, disk, footprint, half, low, program, rows, sizes, stall, workers
+from bench import cpu, disk, footprint, half, low, program, rows, sizes, stack, stall, workers
 from bench.chart import draw
 from bench.program import Parts
 from bench.servers import ROOT, Machine
@@ -43,6 +43,7 @@ def parts(machine: Machine, size: Size, seconds: float) -> Parts:
         "start": lambda: footprint.start(machine, rounds=rounds),
         "rows": lambda: rows.measure(machine, users=users, rounds=size.rounds, seconds=seconds),
         "half": lambda: half.measure(machine, users=users, rounds=rounds, seconds=beside_s),
+        "stack": lambda: stack.measure(machine, users=users, rounds=rounds, seconds=beside_s),
         "cpu": lambda: cpu.measure(machine, users=users, rounds=rounds, seconds=beside_s),
         "low": lambda: low.measure(machine, users=users, rounds=rounds, count=size.posts),
         "stall": lambda: stall.measure(machine, rounds=rounds, seconds=beside_s),
