@@ -18,7 +18,7 @@ from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
 from favsync.feed import doors as feeds
 from favsync.gathering import Gathering
-from favsync.http import access, health, keys, limits, monitor, openapi, pages, problems, respond
+from favsync.http import access, health, keys, monitor, openapi, pages, problems, respond
 from favsync.http.connections import READER_S, Connections, Wait
 from favsync.http.doors import Door, register
 from favsync.http.streams import Streams
@@ -64,8 +64,7 @@ def create_app(
 
     `shared`: where this is one of several processes, whose parent keeps the embedded PostgreSQL, if there is one.
     """
-    key = shared.log_key if shared else log_key(settings)
-    app = web.Application(middlewares=[access.middleware(key), problems.middleware, limits.middleware])
+    app = web.Application()
     app[keys.SETTINGS] = settings
     app[keys.NOW_US] = now_us
     app[keys.METRICS] = Metrics(shared.metrics if shared else None)
@@ -93,6 +92,7 @@ def create_app(
         max_clock_skew_s=settings.max_clock_skew,
         max_items={entity.stored: entity.max_items for entity in settings.all_entities},
     )
+    app.middlewares.append(access.middleware(app, shared.log_key if shared else log_key(settings)))
     app.on_response_prepare.append(respond.stamp)
     storage, sequencer = functools.partial(_storage, shared), functools.partial(_sequencer, shared)
     app.cleanup_ctx.extend([storage, _authenticator, sequencer, monitor.running])

@@ -25,7 +25,7 @@ def _stamp(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> Mu
 
 
 def _now() -> str:
-    return timestamp.render(time.time_ns() // 1000)
+    return timestamp.render_ms(time.time_ns() // 1_000_000)
 
 
 _SHARED: list[Any] = [
@@ -38,12 +38,12 @@ _SHARED: list[Any] = [
 _quick: Callable[[dict[str, Any]], None] | None = None
 
 
-def line(event: str, **fields: object) -> None:
-    """As a logger's `info`, where lines are JSON for 20 us less: each request has one."""
+def line(entry: dict[str, Any]) -> None:
+    """As a logger's `info`, where lines are JSON for 20 us less: each request has one. Takes the entry over."""
     if _quick is None:
-        structlog.get_logger().info(event, **fields)
+        structlog.get_logger().info(**entry)
     else:
-        _quick({"event": event, **fields})
+        _quick(entry)
 
 
 class Lines:
@@ -106,7 +106,8 @@ def configure(*, style: str, level: str, worker: int | None = None) -> None:
     known = {"level": "info"} if worker is None else {"level": "info", "worker": worker}
 
     def quick(entry: dict[str, Any]) -> None:
-        lines.msg(_dump({**entry, **known, "timestamp": _now()}, repr))
+        entry.update(known, timestamp=_now())
+        lines.msg(_dump(entry, repr))
 
     _quick = quick if as_json and number <= logging.INFO else None
     structlog.configure(

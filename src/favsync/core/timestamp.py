@@ -98,6 +98,12 @@ def render(instant_us: int) -> str:
     return f"{_day(days)}T{_MINUTES[minute]}:{seconds}Z"
 
 
+@functools.lru_cache(1)  # of what is going on now, for which several are asked a millisecond
+def render_ms(instant_ms: int) -> str:
+    """Likewise, of milliseconds since the epoch."""
+    return render(instant_ms * US_PER_MS)
+
+
 # The same few days come again and again.
 @functools.lru_cache(1000)
 def _days(day: str) -> int:

@@ -56,7 +56,7 @@ class Resource:
             return await view.follow(caller)
         return await view.unless_known()
 
-    async def post(self, request: web.Request, caller: Identity) -> web.Response:
+    async def post(self, request: web.Request, caller: Identity) -> web.StreamResponse:
         """Takes records, and answers for each; with Prefer, nothing (204) or what then stands.
 
         A preference is honoured only where every record was settled: an answer without receipts must not let a device

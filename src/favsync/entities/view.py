@@ -91,7 +91,7 @@ class View:
         if self._after is not None:
             self._check(await self._request.app[keys.SEQS].get(self.owner))
 
-    async def unless_known(self) -> web.Response:
+    async def unless_known(self) -> web.StreamResponse:
         """304 where the caller has this very state: that rests on the owner's seq, and reads no records."""
         if "If-None-Match" in self._request.headers and self._place is None:
             seq = await self._request.app[keys.SEQS].get(self.owner)
@@ -101,7 +101,7 @@ class View:
                 return not_modified(headers=headers)
         return await self.show()
 
-    async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.Response:
+    async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.StreamResponse:
         if self._after is None and self._place is None and not self._shown.several:
             whole = await self._printed()
             if whole is not None:

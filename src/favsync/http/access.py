@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from favsync import logs
 from favsync.core import timestamp
-from favsync.http import keys
+from favsync.http import address, keys, limits, problems
 
 REQUEST_ID = "X-Request-ID"
 SYNC_TIME = "Sync-Time"
@@ -22,6 +22,8 @@ _OWNER = web.RequestKey("owner", str)
 _ID = web.RequestKey("request_id", str)
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 CLIENT_CLOSED = 499
+# A probe may come from the address of a proxy, or of the node that everybody comes through.
+_WATCHING = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def note_owner(request: web.Request, owner: str) -> None:
@@ -29,27 +31,38 @@ def note_owner(request: web.Request, owner: str) -> None:
     request[_OWNER] = owner
 
 
-def middleware(log_key: bytes) -> Middleware:
-    """`log_key`: keys the hash that stands for a user in the log, so that a list of users does not undo it."""
+def middleware(app: web.Application, log_key: bytes) -> Middleware:
+    """What every request of `app` goes through first: its address may send so much; what its handler raises is told.
+
+    `log_key`: keys the hash that stands for a user in the log, so that a list of users does not undo it.
+    """
+    metrics, limiter, trusted = app[keys.METRICS], app[keys.ADDRESS_LIMITER], app[keys.SETTINGS].trusted_proxies
 
     @functools.lru_cache(10_000)
     def alias(owner: str) -> str:
         return hmac.digest(log_key, owner.encode(), "sha256").hex()[:16]
 
+    # All in one: each middleware of its own costs a request some microseconds.
     @web.middleware
     async def access(request: web.Request, handler: Handler) -> web.StreamResponse:
         began = time.perf_counter()
-        sent_id = request.headers.get(REQUEST_ID, "")
-        request[_ID] = sent_id if _SANE_ID.fullmatch(sent_id) else new_id()
-        structlog.contextvars.bind_contextvars(request_id=request[_ID])
+        sent_id = request.headers.get(REQUEST_ID)
+        request_id = request[_ID] = sent_id if sent_id and _SANE_ID.fullmatch(sent_id) else new_id()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 500
         try:
+            if request.path not in _WATCHING:
+                limits.check(limiter, address.client(request, trusted))
             response = await handler(request)
             status = response.status
             return response
         except asyncio.CancelledError:
             status = CLIENT_CLOSED
             raise
+        except Exception as error:  # noqa: BLE001 -- whatever it was, the caller gets an answer and the log the rest
+            response = problems.answer_to(error, request.path)
+            status = response.status
+            return response
         finally:
             resource = request.match_info.route.resource
             route = resource.canonical if resource else None
@@ -57,15 +70,17 @@ def middleware(log_key: bytes) -> Middleware:
             duration_s = time.perf_counter() - began
             if request.transport is None:
                 status = CLIENT_CLOSED  # whatever was answered, nobody was there to hear it
-            request.app[keys.METRICS].request(request.method, route, status, duration_s)
+            metrics.request(request.method, route, status, duration_s)
             logs.line(
-                "request",
-                method=request.method,
-                route=route,
-                status=status,
-                duration_ms=round(duration_s * 1000, 2),
-                user=owner and alias(owner),
-                request_id=request[_ID],
+                {
+                    "event": "request",
+                    "method": request.method,
+                    "route": route,
+                    "status": status,
+                    "duration_ms": round(duration_s * 1000, 2),
+                    "user": owner and alias(owner),
+                    "request_id": request_id,
+                }
             )
 
     return access
@@ -85,11 +100,6 @@ def stamp(request: web.Request, response: web.StreamResponse) -> None:
 def stamp_headers(response: web.StreamResponse, request_id: str, now_us: int) -> None:
     """The headers that every response has."""
     headers = response.headers
-    headers[SYNC_TIME] = _in_ms(now_us // timestamp.US_PER_MS)
+    headers[SYNC_TIME] = timestamp.render_ms(now_us // timestamp.US_PER_MS)
     headers[REQUEST_ID] = request_id
     headers["Server"] = "favsync"
-
-
-@functools.lru_cache(1)  # answers come several a millisecond
-def _in_ms(now_ms: int) -> str:
-    return timestamp.render(now_ms * timestamp.US_PER_MS)

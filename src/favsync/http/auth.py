@@ -39,21 +39,16 @@ async def identify(request: web.Request) -> Identity:
         raise Unauthenticated(_SHAPE, token_sent=True)
     if len(match[1]) > TOKEN_LENGTH_MAX:
         raise Unauthenticated(f"The token has more than {TOKEN_LENGTH_MAX} characters.", token_sent=True)
-    return await _by_token(request, match[1])
+    # A token that was good a moment ago is not held up by what else comes from its address.
+    return request.app[keys.AUTHENTICATOR].known(match[1]) or await _verified(request, match[1])
 
 
-async def _by_token(request: web.Request, token: str) -> Identity:
-    """Tokens that prove nothing cost more than others, and an issuer's time too: of those an address has few.
-
-    A token that was good a moment ago is not held up by what else comes from its address.
-    """
-    authenticator, limiter = request.app[keys.AUTHENTICATOR], request.app[keys.FAILURE_LIMITER]
-    if known := authenticator.known(token):
-        return known
-    sender = limits.address_of(request)
+async def _verified(request: web.Request, token: str) -> Identity:
+    """Tokens that prove nothing cost more than others, and an issuer's time too: of those an address has few."""
+    limiter, sender = request.app[keys.FAILURE_LIMITER], limits.address_of(request)
     limits.check(limiter, sender, count=False)
     try:
-        return await authenticator.identify(token)
+        return await request.app[keys.AUTHENTICATOR].identify(token)
     except Unauthenticated:
         limits.check(limiter, sender)
         raise

@@ -32,18 +32,16 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
     Raises UnsupportedMediaType, BodyTooLarge (before reading, where the length is announced), MalformedRequest, and
     RequestTimeout where it does not come in time.
     """
-    check_content_type(request.headers)
-    if request.headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+    headers = request.headers
+    check_content_type(headers)
+    if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise UnsupportedMediaType("A body may come in chunks, and in no other transfer coding.")
-    too_large = BodyTooLarge(f"The body may have {max_bytes} bytes.")
-    if (request.content_length or 0) > max_bytes:
-        raise too_large
-    body = await _receive(request, max_bytes)
-    if body is None:
-        raise too_large
-    body = unpack(body, ", ".join(request.headers.getall("Content-Encoding", [])), max_bytes=max_bytes)
-    if len(body) > max_bytes:
-        raise too_large
+    fits = (request.content_length or 0) <= max_bytes
+    body = await _receive(request, max_bytes) if fits else None
+    if body is not None and "Content-Encoding" in headers:
+        body = unpack(body, ", ".join(headers.getall("Content-Encoding")), max_bytes=max_bytes)
+    if body is None or len(body) > max_bytes:
+        raise BodyTooLarge(f"The body may have {max_bytes} bytes.")
     return parse_json(body)
 
 

@@ -16,12 +16,12 @@ from favsync.lanes import WAITING_MAX
 from favsync.store.bounded import FIELDS_BYTES_MAX
 
 
-async def alive(_request: web.Request) -> web.Response:
+async def alive(_request: web.Request) -> web.StreamResponse:
     """200 for as long as the process answers at all."""
     return json_response({"status": "alive"})
 
 
-async def ready(request: web.Request) -> web.Response:
+async def ready(request: web.Request) -> web.StreamResponse:
     """200 when requests can be served, else 503 with what stands in the way."""
     obstacle = await request.app[keys.DATABASE].ping()
     if obstacle:
@@ -33,7 +33,7 @@ async def ready(request: web.Request) -> web.Response:
     return json_response({"status": "ready"})
 
 
-async def index(request: web.Request) -> web.Response:
+async def index(request: web.Request) -> web.StreamResponse:
     """What this is, what it allows, and where the doors are."""
     settings = request.app[keys.SETTINGS]
     return json_response(

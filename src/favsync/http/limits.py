@@ -4,22 +4,10 @@ import math
 import time
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from favsync.core.errors import TooManyRequests
 from favsync.core.rate import RateLimiter
 from favsync.http import address, keys
-
-# A probe may come from the address of a proxy, or of the node that everybody comes through.
-_WATCHING = frozenset({"/healthz", "/readyz", "/metrics"})
-
-
-@web.middleware
-async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuses an address that sends too much, before anything else is looked at; but whoever watches over us."""
-    if request.path not in _WATCHING:
-        check(request.app[keys.ADDRESS_LIMITER], address_of(request))
-    return await handler(request)
 
 
 def address_of(request: web.Request) -> str:

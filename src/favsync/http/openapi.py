@@ -143,7 +143,7 @@ def document(doors: Sequence[Door]) -> dict[str, Any]:
     return spec.to_dict()
 
 
-async def show(request: web.Request) -> web.Response:
+async def show(request: web.Request) -> web.StreamResponse:
     """This service's document."""
     return json_response(request.app[DOCUMENT])
 

@@ -146,24 +146,29 @@ def response_to(error: errors.FavsyncError, **extra: Any) -> web.Response:  # no
     return response
 
 
+def answer_to(error: Exception, path: str) -> web.Response:
+    """What whoever asked for `path` is told of what a handler raised; an answer that was raised on purpose goes on."""
+    if isinstance(error, errors.CursorExpired):
+        return response_to(error, resync=path)
+    if isinstance(error, errors.FavsyncError) and type(error) in TABLE:
+        return response_to(error)
+    if isinstance(error, web.HTTPException):
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise error
+        response = plain(error.status)
+        response.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
+        return response
+    _log.error("a request failed", exc_info=error)
+    return plain(500)
+
+
 @web.middleware
 async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns whatever a handler raises into a problem document."""
     try:
         return await handler(request)
-    except errors.CursorExpired as error:
-        return response_to(error, resync=request.path)
-    except tuple(TABLE) as error:
-        return response_to(error)
-    except web.HTTPException as error:
-        if error.status < HTTPStatus.BAD_REQUEST:
-            raise
-        response = plain(error.status)
-        response.headers.update({name: value for name, value in error.headers.items() if name == "Allow"})
-        return response
-    except Exception:  # noqa: BLE001 -- whatever it was, the caller gets an answer and the log the rest
-        _log.exception("a request failed")
-        return plain(500)
+    except Exception as error:  # noqa: BLE001 -- whatever it was, the caller gets an answer and the log the rest
+        return answer_to(error, request.path)
 
 
 def plain(status: int) -> web.Response:

@@ -1,10 +1,10 @@
 """JSON out."""
 
 from collections.abc import Mapping
-from typing import cast
+from types import MappingProxyType
 
 import orjson
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
@@ -15,6 +15,7 @@ GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
 
 # What one user may see, no cache may show to another, or keep unasked.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding, Prefer"}
+_JSON = {"Content-Type": "application/json"}
 _BODILESS = (204, 304)
 
 
@@ -28,48 +29,62 @@ def _stamp(request: web.Request, response: web.StreamResponse) -> None:
     cors.stamp(request, response)
 
 
-class Reply(web.Response):
-    """A response whose body is bytes, and known: to HTTP/1.1 it goes out past what aiohttp does for all other kinds.
+class Reply(web.StreamResponse):
+    """A response whose body is bytes, and known: it goes out in one go, past what aiohttp does for all other kinds.
 
-    That is a third of what a response costs, 25 us.
+    That is half of what a response costs, 10 us.
     """
 
-    async def _start(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        if request.version != HttpVersion11 or self.compression or not isinstance(request, web.Request):
-            return await super()._start(request)
+    def __init__(self, body: bytes = b"", *, status: int = 200, headers: Mapping[str, str]) -> None:
+        super().__init__(status=status, headers=headers)
+        self._known = body
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self.prepared or not isinstance(request, web.Request):
+            return None
         self._req = request
         writer = self._payload_writer = request.writer
-        headers = self.headers
+        body, headers, (major, minor) = self._known, self.headers, request.version
         if self._keep_alive is None:
             self._keep_alive = request.keep_alive
         if not self._keep_alive:
             headers["Connection"] = "close"
+        elif minor == 0:
+            headers["Connection"] = "keep-alive"
         if self.status not in _BODILESS:
-            headers["Content-Length"] = str(len(cast("bytes", self.body or b"")))
+            headers["Content-Length"] = str(len(body))
         headers["Date"] = rfc822_formatted_time()
         _stamp(request, self)
-        await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        await writer.write_headers(f"HTTP/{major}.{minor} {self.status} {self.reason}", headers)
+        await writer.write_eof(b"" if request.method == "HEAD" else body)
+        self._eof_sent = True
         return writer
 
 
-def json_response(content: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return Reply(
-        status=status, body=orjson.dumps(content), content_type="application/json", headers=dict(headers or {})
-    )
+def json_response(
+    content: object, *, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+) -> web.StreamResponse:
+    return Reply(orjson.dumps(content), status=status, headers={**_JSON, **headers})
 
 
-def private_json(request: web.Request, content: object, *, headers: Mapping[str, str] | None = None) -> web.Response:
+def private_json(
+    request: web.Request, content: object, *, headers: Mapping[str, str] = MappingProxyType({})
+) -> web.StreamResponse:
     """A user's own data: kept from shared caches, gzipped where that was asked for and is worth it."""
     return private_bytes(request, orjson.dumps(content), headers=headers)
 
 
-def private_bytes(request: web.Request, body: bytes, *, headers: Mapping[str, str] | None = None) -> web.Response:
+def private_bytes(
+    request: web.Request, body: bytes, *, headers: Mapping[str, str] = MappingProxyType({})
+) -> web.StreamResponse:
     """Likewise, of what is JSON already."""
-    response = Reply(body=body, content_type="application/json", headers={**PRIVATE, **(headers or {})})
-    if len(body) >= GZIP_FROM_BYTES and accepts_gzip(request.headers):
-        response.enable_compression(web.ContentCoding.gzip)
+    head = {**PRIVATE, **_JSON, **headers}
+    if len(body) < GZIP_FROM_BYTES or not accepts_gzip(request.headers):
+        return Reply(body, headers=head)
+    response = web.Response(body=body, headers=head)
+    response.enable_compression(web.ContentCoding.gzip)
     return response
 
 
-def not_modified(*, headers: Mapping[str, str]) -> web.Response:
+def not_modified(*, headers: Mapping[str, str]) -> web.StreamResponse:
     return Reply(status=304, headers={**PRIVATE, **headers})
