@@ -12,6 +12,7 @@ from favsync.http import access, cors
 from favsync.http.headers import accepts_gzip
 
 GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
+_APART_FROM_BYTES = 65536  # a body that is not copied behind its headers, to go out in one piece with them
 
 # What one user may see, no cache may show to another, or keep unasked.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding, Prefer"}
@@ -44,11 +45,14 @@ class Reply(web.Response):
             self._keep_alive = request.keep_alive
         if not self._keep_alive:
             headers["Connection"] = "close"
+        size = len(cast("bytes", self.body or b""))
         if self.status not in _BODILESS:
-            headers["Content-Length"] = str(len(cast("bytes", self.body or b"")))
+            headers["Content-Length"] = str(size)
         headers["Date"] = rfc822_formatted_time()
         _stamp(request, self)
         await writer.write_headers(f"HTTP/1.1 {self.status} {self.reason}", headers)
+        if size >= _APART_FROM_BYTES:
+            writer.send_headers()
         return writer
 
 
