@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from favsync.ahead import Ahead
 from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
 from favsync.feed import doors as feeds
@@ -37,6 +38,7 @@ STORAGE = web.AppKey("storage", asyncio.Task[None])
 
 _SEQS_AT_ONCE = 1000  # read in one statement,
 _LISTS_AT_ONCE = 16  # likewise, in one of two; of which each takes as long as some hundred of those, and up to 300 KB
+_PAGES_AHEAD = 4  # of feeds, up to 2 MiB each
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _SEQUENCER_STOP_S = 0.5  # it has nothing to put in order; where PostgreSQL stands still, it may not hear
@@ -82,6 +84,7 @@ def create_app(
     )
     app[keys.SEQS] = Gathering(functools.partial(records.latest_seqs, app[keys.DATABASE]), most=_SEQS_AT_ONCE)
     app[keys.LISTS] = Gathering(functools.partial(records.show, app[keys.DATABASE]), most=_LISTS_AT_ONCE, statements=2)
+    app[keys.AHEAD] = Ahead(most=_PAGES_AHEAD)
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)
     app[keys.SYNC] = Sync(
@@ -95,7 +98,7 @@ def create_app(
     app.middlewares.append(access.middleware(app, shared.log_key if shared else log_key(settings)))
     app.on_response_prepare.append(respond.stamp)
     storage, sequencer = functools.partial(_storage, shared), functools.partial(_sequencer, shared)
-    app.cleanup_ctx.extend([storage, _authenticator, sequencer, monitor.running])
+    app.cleanup_ctx.extend([storage, _ahead, _authenticator, sequencer, monitor.running])
     app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
     app[openapi.DOCUMENT] = openapi.document(ways_in)
@@ -127,6 +130,11 @@ def log_key(settings: Settings) -> bytes:
     """What keys the hashes that stand for users in the log: the same after a restart, where there is a secret."""
     secret = (settings.jwt_secret or "").encode() or os.urandom(32)
     return hmac.new(secret, b"favsync: users in the log", hashlib.sha256).digest()
+
+
+async def _ahead(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[keys.AHEAD].close()
 
 
 async def _authenticator(app: web.Application) -> AsyncIterator[None]:

@@ -1,5 +1,6 @@
 """Every route there is: who may pass, that it is described, and what browsers are told."""
 
+import itertools
 import re
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ from aiohttp import web
 
 from favsync.app import doors
 from favsync.core.record import entity_key
-from favsync.http import openapi
+from favsync.http import keys, openapi, respond
 from favsync.http.doors import EVENTS, Answer, Door
 from favsync.identity import issuers
 from favsync.identity.authenticator import Identity
@@ -353,3 +354,22 @@ def test_every_route_has_its_place_in_the_settings() -> None:
         assert set(door.parameters) <= set(openapi.PARAMETERS)
         for answer in door.answers.values():
             assert set(answer.headers) <= set(openapi.HEADERS)
+
+
+@pytest.mark.parametrize("size", [65_535, 65_536, 3_000_000])
+async def test_a_body_is_whole_however_large(serve: Serve, size: int) -> None:
+    """With its length; and with none of it where HEAD asks, or all of it gzipped; the connection goes on."""
+
+    async def large(request: web.Request, _caller: Identity) -> web.Response:
+        return respond.private_bytes(request, b"x" * size)
+
+    door = Door(method="GET", path="/large", handler=large, summary="", answers={200: Answer(description="")})
+    client = await serve(doors=[door])
+    for _ in range(2):
+        for method, coding in itertools.product(("GET", "HEAD"), ("identity", "gzip")):
+            response = await client.request(method, "/large", headers=bearer(**{"Accept-Encoding": coding}))
+            assert response.status == 200
+            assert await response.read() == (b"x" * size if method == "GET" else b"")
+            if coding == "identity":
+                assert response.headers["Content-Length"] == str(size)
+    assert len(client.app[keys.CONNECTIONS]) == 1

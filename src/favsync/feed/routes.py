@@ -1,6 +1,7 @@
 """GET /feed/{entity}: everybody's changes of one entity, in one order, for backends that follow them."""
 
 import asyncio
+import functools
 import re
 import uuid
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from aiohttp import web
 
 from favsync.catalog.entity import Entity
 from favsync.core.cursor import FeedPlace
-from favsync.core.errors import CursorExpired, MalformedRequest
+from favsync.core.errors import CursorExpired, MalformedRequest, Unavailable
 from favsync.core.record import entity_key, owner_key
+from favsync.feed import printing
 from favsync.feed.schemas import dump_change
 from favsync.http import events, keys
 from favsync.http.doors import FEED_LIMIT_DEFAULT, FEED_LIMIT_MAX, WAIT_MAX_S
@@ -58,12 +60,18 @@ class _Reader:
         self._database = request.app[keys.DATABASE]
         self._epoch = self._database.epoch
         self._entity = entity_key(entity.stored, tenant=caller.tenant)
-        self._has_fields = entity.has_fields
-        self._own = owner_key("", tenant=caller.tenant, namespace=caller.namespace)
-        self._limit = _number(request, "limit", FEED_LIMIT_DEFAULT, 1, FEED_LIMIT_MAX)
         self._wait_s = _number(request, "wait", 0, 0, WAIT_MAX_S)
         after = events.resumed_after(request)
         self._place = None if after is None else self._seen(after)
+        self._asked = printing.Asked(
+            epoch=self._epoch.id,
+            entity=self._entity,
+            has_fields=entity.has_fields,
+            namespace=caller.namespace,
+            own=owner_key("", tenant=caller.tenant, namespace=caller.namespace),
+            limit=_number(request, "limit", FEED_LIMIT_DEFAULT, 1, FEED_LIMIT_MAX),
+            position=self._place.position if self._place else 0,
+        )
 
     def _seen(self, after: str) -> FeedPlace:
         try:
@@ -76,24 +84,32 @@ class _Reader:
             await self._page(self._place, limit=1)  # or 410, which a stream could not say
             start = _At(self._epoch.id, self._caller.namespace, self._place)
             return await events.follow(self._request, self._caller, Topic(self._entity), start, self._events)
-        page = await self._printed()
+        page = await self._in_advance() if self._asked.limit >= printing.AHEAD_LIMIT_MIN else await self._printed()
         if page.last is None and self._wait_s:
             page = await self._news(page)
         cursor = self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page))
         end = b'],"cursor":"%b","hasMore":%b}' % (cursor.encode(), b"true" if page.more else b"false")
-        return private_bytes(self._request, b'{"changes":[' + page.json + end)
+        return private_bytes(self._request, b"".join((b'{"changes":[', page.json, end)))
+
+    async def _in_advance(self) -> feed.Printed:
+        """The page that was asked for, which may have been read a moment ago; and sees to the next."""
+        ahead = self._request.app[keys.AHEAD]
+        expected, page = await ahead.take(self._asked)
+        if page is None or self._fault(self._place, page):
+            page = await self._printed()
+        if page.more and page.last:
+            following = self._asked._replace(position=page.last)
+            # For one who has just shown to go on at once. One who takes longer would never come in time for it.
+            goes_on = expected and len(page.json) <= printing.AHEAD_BYTES_MAX
+            read = functools.partial(printing.ahead, self._database, following) if goes_on else None
+            ahead.expect(following, read)
+        return page
 
     async def _printed(self) -> feed.Printed:
-        """The page that was asked for, as JSON."""
-        position = self._place.position if self._place else 0
-        if not self._has_fields:
-            printed = await feed.show(self._database, self._entity, position, self._own, limit=self._limit)
-            if printed is not None:
-                self._check(self._place, printed)
-                return printed
-        page = await self._page(self._place, limit=self._limit)
-        json = b",".join(orjson.dumps(dump_change(change, self._caller.namespace)) for change in page.changes)
-        return feed.Printed(page.head, page.horizon, json, page.last, page.more)
+        """The page that was asked for, as of now."""
+        page = await printing.printed(self._database, self._asked)
+        self._check(self._place, page)
+        return page
 
     async def _page(
         self, place: FeedPlace | None, *, limit: int, bytes_max: int = bounded.FIELDS_BYTES_MAX
@@ -104,14 +120,19 @@ class _Reader:
         return page
 
     def _check(self, place: FeedPlace | None, page: feed.Page | feed.Printed) -> None:
-        """CursorExpired where the page does not go on from `place`."""
+        """Raises CursorExpired, or Unavailable, where the page does not go on from `place`."""
+        if fault := self._fault(place, page):
+            raise fault
+
+    def _fault(self, place: FeedPlace | None, page: feed.Page | feed.Printed) -> CursorExpired | Unavailable | None:
         # The connection that gave it may have been to another database than before.
         if self._database.epoch.id != self._epoch.id:
-            raise CursorExpired(_EXPIRED)
+            return CursorExpired(_EXPIRED)
         if place and max(place) > page.head:
-            raise self._database.lacks(_EXPIRED)
+            return self._database.lacks(_EXPIRED)
         if place and place.misses(page.horizon):
-            raise CursorExpired(_EXPIRED)
+            return CursorExpired(_EXPIRED)
+        return None
 
     async def _news(self, page: feed.Printed) -> feed.Printed:
         """The page as it is when there are changes, or the time is up, or the token ends."""
@@ -122,8 +143,7 @@ class _Reader:
                 async with asyncio.timeout(self._wait_s if left_s is None else min(left_s, self._wait_s)):
                     while True:
                         number = board.number
-                        asked = (self._epoch.id, self._place, self._limit, self._own)
-                        page = await board.read(asked, self._printed)
+                        page = await board.read((self._asked, self._place), self._printed)
                         if page.last is not None:
                             return page
                         await board.beyond(number, wait_s=_LOOK_S)

@@ -1,9 +1,10 @@
 """What the application carries, by typed key."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from aiohttp import web
 
+from favsync.ahead import Ahead
 from favsync.core.rate import RateLimiter
 from favsync.gathering import Gathering
 from favsync.http.connections import Connections
@@ -13,6 +14,7 @@ from favsync.identity.authenticator import Authenticator
 from favsync.metrics import Metrics
 from favsync.settings import Settings
 from favsync.store.database import Database
+from favsync.store.feed import Printed
 from favsync.store.records import ListKey, Shown
 from favsync.sync import Sync
 
@@ -24,6 +26,7 @@ HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
+AHEAD: web.AppKey[Ahead[Hashable, Printed]] = web.AppKey("ahead")  # pages of feeds
 LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey("lists")  # of entities without fields
 METRICS = web.AppKey("metrics", Metrics)
 ADDRESS_LIMITER = web.AppKey("address_limiter", RateLimiter)

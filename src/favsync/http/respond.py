@@ -12,6 +12,7 @@ from favsync.http import access, cors
 from favsync.http.headers import accepts_gzip
 
 GZIP_FROM_BYTES = 1024  # below, the packet is no smaller
+_APART_FROM_BYTES = 65536  # a body that is not copied behind its headers, to go out in one piece with them
 
 # What one user may see, no cache may show to another, or keep unasked.
 PRIVATE = {"Cache-Control": "private, no-cache", "Vary": "Authorization, Accept, Accept-Encoding, Prefer"}
@@ -56,6 +57,8 @@ class Reply(web.StreamResponse):
         headers["Date"] = rfc822_formatted_time()
         _stamp(request, self)
         await writer.write_headers(f"HTTP/{major}.{minor} {self.status} {self.reason}", headers)
+        if len(body) >= _APART_FROM_BYTES:
+            writer.send_headers()
         await writer.write_eof(b"" if request.method == "HEAD" else body)
         self._eof_sent = True
         return writer
