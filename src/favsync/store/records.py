@@ -76,14 +76,13 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
         await asyncio.sleep(0)  # others go on, before the driver writes all that down
     [row] = await database.write(_PUSH, *offered)
     *seen, refused = row
-    stood = (
-        None if each_us is None else version for each_us, version in zip(row[0], each(Version, *seen), strict=True)
-    )
+    versions = each(Version, *seen)
+    stood = [None if action_us is None else version for action_us, version in zip(seen[0], versions, strict=True)]
     return list(each(Seen, stood, repeat(object=False) if refused is None else refused))
 
 
 def arguments(records: Sequence[Record], item_limits: Sequence[int | None]) -> tuple[object, ...]:
-    """Those of `records/push`."""
+    """What `records/push` takes."""
     keys, versions, fields = zip(*records, strict=True)
     users, entities, items = zip(*keys, strict=True)
     dates, deletions, digests = zip(*versions, strict=True)
