@@ -17,9 +17,11 @@ from bench.servers import Machine
 from bench.sides import Sides
 from bench.tokens import token
 from bench.wire import Poster
+from favsync.core.record import Key, Record, Version
 from favsync.settings import Settings
 from favsync.store import sql
 from favsync.store.database import SESSION
+from favsync.store.records import arguments
 
 PAUSE_S = (0.01, 0.02)  # the sequencer has done with one write before the next comes
 MUST = 1.1
@@ -54,10 +56,10 @@ class _Client:
     async def push(self) -> float:
         user, item, now = self._next()
         action_us = (now - _EPOCH) // timedelta(microseconds=1)
-        record = [[f"main/main/{user}"], ["main/favorites"], [item], [action_us], [False], [b""], [None]]
-        limits = [Settings.__dataclass_fields__["max_items"].default]
+        record = Record(Key(f"main/main/{user}", "main/favorites", item), Version(action_us, deleted=False))
+        limits: list[Any] = [Settings.__dataclass_fields__["max_items"].default]
         began = time.perf_counter()
-        await self._connection.fetch(_PUSH, *record, limits)
+        await self._connection.fetch(_PUSH, *arguments([record], limits))
         return time.perf_counter() - began
 
     async def ask(self) -> float:

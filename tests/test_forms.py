@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from favsync.catalog.entity import FAVORITES
-from favsync.entities.forms import Form, Refused, Valid
+from favsync.core.record import Record
+from favsync.entities.forms import Form, Terms
 from tests.core.strategies import texts, values
 
 DATES = [
@@ -36,12 +37,16 @@ candidates = (
 
 @pytest.mark.parametrize("named", [False, True])
 @example(body=[{"item": "a", "actionDate": DATES[0], "action": "ADD"}], offset_us=0)
-@given(body=st.lists(candidates, min_size=1, max_size=4), offset_us=st.sampled_from([0, 1, -1, 10**6, -(10**18)]))
+@given(
+    body=st.lists(candidates, max_size=4) | st.lists(usual, max_size=9),
+    offset_us=st.sampled_from([0, 1, -1, 10**6, -(10**18)]),
+)
 async def test_it_is_what_marshmallow_says(named: bool, body: list[Any], offset_us: int) -> None:
+    """Of some records together, and of each by itself."""
     quick, slow = Form(FAVORITES, named=named), Form(FAVORITES, named=named)
     slow._plain = False
-    how: dict[str, Any] = {"offset_us": offset_us, "namespaces": {"main"}, "prefix": ""}
-    assert await quick.read(body, **how) == await slow.read(body, **how)
+    terms = Terms(owner="ann", entity="e", owner_of=lambda *who: str(who), namespaces={"main"}, offset_us=offset_us)
+    assert await quick.read(body, terms, prefix="/p") == await slow.read(body, terms, prefix="/p")
 
 
 @pytest.mark.parametrize("named", [False, True])
@@ -50,6 +55,7 @@ async def test_a_plain_record_needs_no_marshmallow(named: bool, monkeypatch: pyt
     monkeypatch.setattr(form, "_load", None)
     body = [{"item": "a", "actionDate": date, "action": action} for date in DATES[:6] for action in ("ADD", "DELETE")]
     body = [one for one in body if not one["actionDate"].startswith("1969")]
-    found, faults = await form.read(body, offset_us=0, namespaces=set(), prefix="")
+    terms = Terms(owner="ann", entity="e", owner_of=lambda *who: str(who), namespaces=set())
+    found, faults = await form.read(body, terms, prefix="")
     assert faults == []
-    assert all(isinstance(one, Valid) and not isinstance(one, Refused) for one in found)
+    assert [type(one) for one in found] == [Record] * len(body)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from favsync.combiner import Combiner
+from favsync.combiner import Combiner, met
 from favsync.core import timestamp
 from favsync.core.errors import LockTimeout, Unavailable
 from favsync.core.merge import Outcome, merge
@@ -21,7 +21,6 @@ class Receipt(NamedTuple):
     `version`: what stands now for applied, duplicate and superseded; else the version that was offered.
     """
 
-    item: str
     outcome: Outcome
     version: Version
     detail: str | None = None
@@ -59,33 +58,43 @@ class Sync:
         """
         now_us = self._now_us()
         horizon_us = now_us + self._max_clock_skew_us
+        in_time = [record for record in records if record.version.action_us <= horizon_us]
+        stood = iter(await self._offer(in_time) if in_time else [])
+        receipts = []
+        for key, version, _ in records:
+            if version.action_us > horizon_us:
+                receipts.append(Receipt(Outcome.FUTURE, version, self._too_early(now_us)))
+                continue
+            known, refused = next(stood)
+            if refused:
+                detail = f"there may be {self._max_items_of(key.entity)} items, and this would be one more"
+                receipts.append(Receipt(Outcome.LIMIT, version, detail))
+            else:
+                receipts.append(Receipt(*merge(known, version)))
+        outcomes = [receipt.outcome for receipt in receipts]
+        for outcome in Outcome:
+            if count := outcomes.count(outcome):
+                self._metrics.receipt(outcome, count)
+        return receipts
+
+    async def _offer(self, records: Sequence[Record]) -> list[store.Seen]:
+        """What each meets, in order, as if they had come one by one."""
+        keys = [record.key for record in records]
+        entities = [key.entity for key in keys]
+        limits = {entity: self._max_items_of(entity) for entity in {*entities}}
+        if len({*keys}) == len(keys):  # as nearly always
+            return await self._combiner.offer(records, [limits[entity] for entity in entities])
         best: dict[Key, Record] = {}
         for record in records:
             rival = best.get(record.key)
-            if record.version.action_us <= horizon_us and (rival is None or record.version > rival.version):
+            if rival is None or record.version > rival.version:
                 best[record.key] = record
-        offered = list(best.values())
-        limits = {entity: self._max_items[entity_name(entity)] for entity in {key.entity for key in best}}
-        stood = await self._combiner.offer(offered, [limits[key.entity] for key in best]) if offered else []
-        seen = dict(zip(best, stood, strict=True))
+        stood = await self._combiner.offer([*best.values()], [limits[key.entity] for key in best])
+        return met(records, dict(zip(best, stood, strict=True)))
 
-        standing = {key: known.version for key, known in seen.items()}
-        receipts = []
-        for record in records:
-            item, version = record.key.item, record.version
-            if version.action_us > horizon_us:
-                receipts.append(Receipt(item, Outcome.FUTURE, version, self._too_early(now_us)))
-            elif seen[record.key].refused:
-                detail = f"there may be {limits[record.key.entity]} items, and this would be one more"
-                receipts.append(Receipt(item, Outcome.LIMIT, version, detail))
-            else:
-                outcome, winner = merge(standing[record.key], version)
-                standing[record.key] = winner
-                receipts.append(Receipt(item, outcome, winner))
-        outcomes = [receipt.outcome for receipt in receipts]
-        for outcome in set(outcomes):
-            self._metrics.receipt(outcome, outcomes.count(outcome))
-        return receipts
+    def _max_items_of(self, entity: str) -> int | None:
+        """By its key."""
+        return self._max_items[entity_name(entity)]
 
     async def _store(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[store.Seen]:
         try:
@@ -96,9 +105,9 @@ class Sync:
             self._hub.wrote([])  # perhaps
             raise
         changed = {
-            (record.key.entity, record.key.user)
-            for record, known in zip(records, seen, strict=True)
-            if not known.refused and (known.version is None or record.version > known.version)
+            (key.entity, key.user)
+            for (key, version, _), (known, refused) in zip(records, seen, strict=True)
+            if not refused and (known is None or version > known)
         }
         if changed:
             self._hub.wrote(Topic(*one) for one in changed)

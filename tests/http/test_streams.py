@@ -8,6 +8,7 @@ import orjson
 import pytest
 from yarl import URL
 
+from favsync.core.record import Key, Record, Version
 from favsync.http import events
 from favsync.store import records, sql
 from tests.http.conftest import Client, Serve, bearer
@@ -105,8 +106,8 @@ async def test_a_second_device_hears_of_it_whoever_wrote_and_no_other_user_does(
 async def test_what_is_written_elsewhere_is_heard_of_too(client: Client, connection: asyncpg.Connection) -> None:
     """By another process, which leaves it in the queue; that the feed places it is news of whose it is."""
     async with stream(client, "/sync/favorites", bearer()) as anns, stream(client) as feed:
-        offered = ["main/main/ann"], ["main/favorites"], ["x"], [1], [False], [b""], [None], [None]
-        await connection.execute(sql.query("records/push"), *offered)
+        offered = Record(Key("main/main/ann", "main/favorites", "x"), Version(1, deleted=False))
+        await connection.execute(sql.query("records/push"), *records.arguments([offered], [None]))
         assert await anns.items(1) == await feed.items(1) == ["x"]
 
 

@@ -13,8 +13,9 @@ import aiohttp
 import asyncpg
 
 from favsync.core import timestamp
-from favsync.core.record import entity_key, owner_key
+from favsync.core.record import Key, Record, Version, entity_key, owner_key
 from favsync.store import purging, sql
+from favsync.store.records import arguments
 from tests.e2e.service import Service, token
 from tests.simulation.copies import ENTITY, Copy, live_records
 from tests.simulation.gates import Gates, until
@@ -128,12 +129,8 @@ class Crowd:
         """By SQL."""
         [*changes] = changes
         now_us = next(self._clock_ms) * timestamp.US_PER_MS
-        count = len(changes)
-        items, deleted = [change.item for change in changes], [change.deleted for change in changes]
-        await connection.execute(
-            _PUSH, [owner_key(user)] * count, [KEY] * count, items, [now_us] * count, deleted,
-            [b""] * count, [None] * count, [None] * count,
-        )  # fmt: skip
+        records = [Record(Key(owner_key(user), KEY, one.item), Version(now_us, one.deleted)) for one in changes]
+        await connection.execute(_PUSH, *arguments(records, [None] * len(records)))
 
     async def post(self, service: Service, user: str, changes: Iterable[Change]) -> None:
         """Through a service. Raises aiohttp.ClientError or OSError where it is away: then it is perhaps written."""

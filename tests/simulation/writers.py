@@ -13,8 +13,9 @@ import orjson
 
 from favsync.core import timestamp
 from favsync.core.fields import canonical, digest
-from favsync.core.record import Version, entity_key, owner_key
+from favsync.core.record import Key, Record, Version, entity_key, owner_key
 from favsync.store import sql
+from favsync.store.records import arguments
 from tests.e2e.service import Service, token
 
 FAVORITES, NOTES = "favorites", "notes"
@@ -192,20 +193,14 @@ class Direct(_Author):
     async def _push(self, connection: asyncpg.Connection, offers: Sequence[Offer]) -> int:
         """How many were applied."""
         written = [None if offer.fields is None else canonical(offer.fields) for offer in offers]
-        versions = [
-            Version(offer.action_us, offer.deleted, b"" if one is None else digest(one))
+        records = [
+            Record(
+                Key(owner_key(offer.user), entity_key(offer.entity), offer.item),
+                Version(offer.action_us, offer.deleted, b"" if one is None else digest(one)),
+                one,
+            )
             for offer, one in zip(offers, written, strict=True)
         ]
-        [row] = await connection.fetch(
-            _PUSH,
-            [owner_key(offer.user) for offer in offers],
-            [entity_key(offer.entity) for offer in offers],
-            [offer.item for offer in offers],
-            [version.action_us for version in versions],
-            [version.deleted for version in versions],
-            [version.digest for version in versions],
-            [None if one is None else one.decode() for one in written],
-            [None] * len(offers),
-        )
+        [row] = await connection.fetch(_PUSH, *arguments(records, [None] * len(records)))
         seen = zip(row["seen_action_us"], row["seen_deleted"], row["seen_digest"], strict=True)
-        return sum(old[0] is None or new > old for new, old in zip(versions, seen, strict=True))
+        return sum(old[0] is None or new.version > old for new, old in zip(records, seen, strict=True))

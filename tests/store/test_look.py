@@ -58,10 +58,7 @@ async def push_late(
                 await asyncio.sleep(0.01)
         assert not late.done()
         for each in between:  # in the transaction that has the lock
-            await connection.fetch(
-                records._PUSH, *map(list, zip(*(one.key for one in each), strict=True)),
-                *map(list, zip(*(one.version for one in each), strict=True)), [None] * len(each), [None] * len(each),
-            )  # fmt: skip
+            await connection.fetch(records._PUSH, *records.arguments(each, [None] * len(each)))
     return await late
 
 

@@ -16,7 +16,7 @@ from favsync.core.merge import merge
 from favsync.core.record import Key, Record, Version
 from favsync.store import bounded, records
 from favsync.store.database import Database
-from tests.core.strategies import versions
+from tests.core.strategies import texts, versions
 
 DIGESTS = [b"", b"\x00", b"\x00\x00", b"\x01", b"\x7f", b"\x80", b"\xff"]
 
@@ -309,3 +309,30 @@ async def test_a_lock_that_somebody_holds_is_not_waited_for_long(
         assert 0.2 < time.monotonic() - began < 3
         await push(database, record("bob", "x", Version(2, False)))
     await push(database, record("ann", "x", Version(2, False)))
+
+
+async def test_a_text_is_stored_as_it_came(database: Database) -> None:
+    """Arrays are written by us, and not by the driver: none of their signs is taken for one of a text's."""
+    loop = asyncio.get_running_loop()
+    odd = texts | st.text(st.sampled_from('"\\{},; \n\t\x01\x7fNUL\u00fc'), max_size=9)
+
+    async def check(items: list[str]) -> None:
+        await database.fetch("DELETE FROM records")
+        all_of_them = enumerate(items)
+        offered = [record('a"b\\c', item, Version(at, at % 2 == 0), 'e,{"}') for at, item in all_of_them]
+        assert await push(database, *offered) == [records.Seen(None, refused=False)] * len(items)
+        assert await push(database, *offered) == [records.Seen(one.version, refused=False) for one in offered]
+        rows = await database.fetch("SELECT user_id, entity, item, action_us, deleted, digest FROM records")
+        assert {Record(Key(*row[:3]), Version(*row[3:])) for row in map(tuple, rows)} == set(offered)
+
+    @given(st.lists(odd, min_size=1, unique=True))
+    def search(items: list[str]) -> None:
+        asyncio.run_coroutine_threadsafe(check(items), loop).result()
+
+    await asyncio.to_thread(search)
+
+
+async def test_no_text_holds_a_nul(database: Database) -> None:
+    for item in ("\0", "a\0b", "\0\0"):
+        with pytest.raises(ValueError, match="NUL"):
+            await push(database, record("ann", item, Version(1, deleted=False)))

@@ -1,7 +1,11 @@
 """What is synchronised: one user's state of one item of one entity."""
 
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+_T = TypeVar("_T", bound=tuple[Any, ...])
 
 DEFAULT_TENANT = "main"
 DEFAULT_NAMESPACE = "main"
@@ -46,6 +50,14 @@ class Record(NamedTuple):
     key: Key
     version: Version
     fields: bytes | None = None
+
+
+def each(kind: type[_T], *columns: Iterable[Any]) -> Iterator[_T]:
+    """`kind`, a NamedTuple, of what stands at each place of its columns.
+
+    Its own constructor is Python, and takes twice as long.
+    """
+    return map(partial(tuple.__new__, kind), zip(*columns))  # noqa: B905 -- some columns repeat for ever
 
 
 def owner_key(subject: str, *, tenant: str = DEFAULT_TENANT, namespace: str = DEFAULT_NAMESPACE) -> str:

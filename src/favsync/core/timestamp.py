@@ -2,7 +2,7 @@
 
 import functools
 import re
-from datetime import date, datetime
+from datetime import date
 
 US_PER_MS = 1_000
 US_PER_S = 1_000_000
@@ -14,11 +14,14 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 EARLIEST_US = 0
 LATEST_US = (date(2101, 1, 1).toordinal() - _EPOCH_DAY) * US_PER_DAY - 1
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- all that is reckoned with it is in GMT
-_MINUTES = [f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in range(60)]
+# Of the form in which the service shows nearly all dates, and gets most, all but the day is looked up.
+_MINUTES = [f"{hour:02d}:{minute:02d}:" for hour in range(24) for minute in range(60)]
+_SECONDS = [f"{second:02d}." for second in range(60)]
+_ENDS = [f"{millisecond:03d}Z" for millisecond in range(1000)]
+_MINUTES_US = {text: minute * US_PER_MINUTE for minute, text in enumerate(_MINUTES)}
+_SECONDS_US = {text: second * US_PER_S for second, text in enumerate(_SECONDS)}
+_ENDS_US = {text: millisecond * US_PER_MS for millisecond, text in enumerate(_ENDS)}
 _LENGTH_MAX = 64
-# The form in which the service shows nearly all dates, and gets most: `fromisoformat` reads that as it is meant.
-_PLAIN = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\d\.\d{3}Z", re.ASCII)
 # RFC 3339, section 5.6, with the zone left out at will: the protocol says that times are in GMT.
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))?",
@@ -43,13 +46,13 @@ def instant(text: str) -> int:
 
     Raises ValueError with a sentence that does not repeat the text.
     """
-    if _PLAIN.fullmatch(text):
-        try:
-            since = datetime.fromisoformat(text[:-1]) - _EPOCH
-        except ValueError:
-            pass  # second 60, or what is told of below
-        else:
-            return (since.days * SECONDS_PER_DAY + since.seconds) * US_PER_S + since.microseconds
+    try:  # costs a third of the general way, 0.5 us
+        return _day_us(text[:11]) + _MINUTES_US[text[11:17]] + _SECONDS_US[text[17:20]] + _ENDS_US[text[20:]]
+    except (KeyError, ValueError):
+        return _instant(text)
+
+
+def _instant(text: str) -> int:
     match = _RFC3339.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
         raise ValueError("is not an RFC 3339 date and time such as 2017-05-02T10:45:12.798Z")
@@ -87,15 +90,11 @@ def render(instant_us: int) -> str:
     >>> render(1493721912798000), render(1493721912798001)
     ('2017-05-02T10:45:12.798Z', '2017-05-02T10:45:12.798001Z')
     """
-    days, rest_us = divmod(instant_us, US_PER_DAY)
-    minute, rest_us = divmod(rest_us, US_PER_MINUTE)
-    rest_ms, finer_us = divmod(rest_us, US_PER_MS)
-    seconds = (
-        f"{rest_us // US_PER_S:02d}.{rest_us % US_PER_S:06d}"
-        if finer_us
-        else f"{rest_ms // 1000:02d}.{rest_ms % 1000:03d}"
-    )
-    return f"{_day(days)}T{_MINUTES[minute]}:{seconds}Z"
+    ms, finer_us = divmod(instant_us, US_PER_MS)
+    second, ms = divmod(ms, 1000)
+    day, second = divmod(second, SECONDS_PER_DAY)
+    end = f"{ms:03d}{finer_us:03d}Z" if finer_us else _ENDS[ms]
+    return f"{_day(day)}T{_MINUTES[second // 60]}{_SECONDS[second % 60]}{end}"
 
 
 @functools.lru_cache(1)  # of what is going on now, for which several are asked a millisecond
@@ -105,6 +104,15 @@ def render_ms(instant_ms: int) -> str:
 
 
 # The same few days come again and again.
+@functools.lru_cache(1000)
+def _day_us(text: str) -> int:
+    """Where a day begins that is written as `2017-05-02T`. ValueError for what is not written just so."""
+    days = _days(text[:10])
+    if f"{_day(days)}T" != text:
+        raise ValueError
+    return days * US_PER_DAY
+
+
 @functools.lru_cache(1000)
 def _days(day: str) -> int:
     return date.fromisoformat(day).toordinal() - _EPOCH_DAY

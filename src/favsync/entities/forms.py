@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple
+from itertools import islice, repeat
+from typing import Any
 
 import marshmallow
 import orjson
@@ -15,29 +15,28 @@ from favsync.catalog.entity import Entity
 from favsync.core import timestamp
 from favsync.core.errors import FAULTS_MAX, Fault, InvalidRecords
 from favsync.core.fields import BYTES_MAX, NotCanonical, canonical, digest, pointer_to
-from favsync.core.record import ITEM_LENGTH_MAX, Action, Version
+from favsync.core.record import ITEM_LENGTH_MAX, Action, Key, Record, Version, each
 from favsync.core.text import check_text
 from favsync.entities import schemas
 
-_ACTIONS = tuple(action.value for action in Action)
+_ACTIONS = frozenset(action.value for action in Action)
+_STRETCH = 200  # records that are read together: so that one which is not plain makes no more go one by one
 _AT_A_STRETCH_S = 0.002  # that records are judged before others have their turn
 
 
-class Valid(NamedTuple):
-    """A record that may be stored. `user`, `namespace`: whose it is to be, where it says so."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a list of records does not say itself. `owner`, `entity`: whose they are, and of what, as a Key has them.
 
-    item: str
-    version: Version
-    fields: bytes | None = None
-    user: str | None = None
-    namespace: str | None = None
+    `owner_of`: the owner that a `user` and a `namespace` in a record name, the latter one of `namespaces`, or None.
+    `offset_us` is added to each date.
+    """
 
-    @property
-    def owner(self) -> dict[str, str]:
-        """What it says of whose it is."""
-        if self.user is None:
-            return {}
-        return {"user": self.user} if self.namespace is None else {"user": self.user, "namespace": self.namespace}
+    owner: str
+    entity: str
+    owner_of: Callable[[str, str | None], str]
+    namespaces: AbstractSet[str]
+    offset_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,45 +67,68 @@ class Form:
         self._plain = not self.schemas.takes_fields
 
     async def read(
-        self, body: Sequence[object], *, offset_us: int, namespaces: AbstractSet[str], prefix: str
-    ) -> tuple[list[Valid | Refused], list[Fault]]:
+        self, body: Sequence[object], terms: Terms, *, prefix: str
+    ) -> tuple[list[Record | Refused], list[Fault]]:
         """What `body` holds, place by place, and what is wrong: of each record, up to FAULTS_MAX faults.
 
-        Others are served meanwhile. `offset_us` is added to each date. `namespaces`: those that a record may name.
-        `prefix`: the pointer that leads to `body`.
+        Others are served meanwhile. `prefix`: the pointer that leads to `body`.
         """
-        candidates: list[Valid | Refused] = []
+        candidates: list[Record | Refused] = []
         faults: list[Fault] = []
         pause_at = time.monotonic() + _AT_A_STRETCH_S
-        for index, candidate in enumerate(body):
+        for judged in self._judge(body, terms, prefix, faults):
+            candidates += judged
             if time.monotonic() > pause_at:
                 await asyncio.sleep(0)
                 pause_at = time.monotonic() + _AT_A_STRETCH_S
-            try:
-                quick = self._plain and self._load_plain(candidate, offset_us)
-                candidates.append(quick or self._load(candidate, offset_us, namespaces))
-            except _NotValid as error:
-                place = prefix + pointer_to(index)
-                faults += [Fault(index, place + pointer, detail) for pointer, detail in error.faults]
-                said = "; ".join(f"{pointer[1:]} {detail}".strip() for pointer, detail in error.faults)
-                candidates.append(Refused(error.echo, said))
         return candidates, faults
 
-    def _load_plain(self, candidate: object, offset_us: int) -> Valid | None:
-        """As `_load` would, of a record of the shape that nearly all have; None: only that can say."""
-        if type(candidate) is not dict or (self.named and ("user" in candidate or "namespace" in candidate)):
+    def _judge(
+        self, body: Sequence[object], terms: Terms, prefix: str, faults: list[Fault]
+    ) -> Iterator[Sequence[Record | Refused]]:
+        """What `body` holds, a stretch or one at a time; adds to `faults`."""
+        for start in range(0, len(body), _STRETCH):
+            stretch = body[start : start + _STRETCH]
+            if plain := self._load_plain(stretch, terms):
+                yield plain
+                continue
+            for index, candidate in enumerate(stretch, start):
+                try:
+                    yield self._load_plain([candidate], terms) or [self._load(candidate, terms)]
+                except _NotValid as error:
+                    place = prefix + pointer_to(index)
+                    faults += [Fault(index, place + pointer, detail) for pointer, detail in error.faults]
+                    said = "; ".join(f"{pointer[1:]} {detail}".strip() for pointer, detail in error.faults)
+                    yield [Refused(error.echo, said)]
+
+    def _load_plain(self, body: Sequence[Any], terms: Terms) -> list[Record] | None:
+        """As `_load` would, of records that all have the shape which nearly all have; None: only that can say.
+
+        Column by column, which takes half the time.
+        """
+        if not self._plain or {*map(type, body)} != {dict}:
             return None
-        item, date, action = candidate.get("item"), candidate.get("actionDate"), candidate.get("action")
-        if type(item) is not str or type(date) is not str or action not in _ACTIONS:
+        if self.named and any("user" in candidate or "namespace" in candidate for candidate in body):
             return None
         try:
-            check_text(item)
-            action_us = timestamp.within_range(timestamp.parse(date) + offset_us)
-        except ValueError:
+            items = [candidate["item"] for candidate in body]
+            dates = [candidate["actionDate"] for candidate in body]
+            actions = [candidate["action"] for candidate in body]
+            if {*map(type, items), *map(type, dates)} != {str} or not _ACTIONS.issuperset(actions):
+                return None
+            check_text("".join(items))
+            instants = [timestamp.parse(date) for date in dates]
+            if terms.offset_us:
+                instants = [timestamp.within_range(instant_us + terms.offset_us) for instant_us in instants]
+        except (KeyError, TypeError, ValueError):
             return None
-        return Valid(item, Version(action_us, action == Action.DELETE)) if 0 < len(item) <= ITEM_LENGTH_MAX else None
+        if not 0 < len(min(items, key=len)) <= len(max(items, key=len)) <= ITEM_LENGTH_MAX:
+            return None
+        keys = each(Key, repeat(terms.owner), repeat(terms.entity), items)
+        versions = each(Version, instants, [action == "DELETE" for action in actions], repeat(b""))
+        return list(each(Record, keys, versions, repeat(None)))
 
-    def _load(self, candidate: object, offset_us: int, namespaces: AbstractSet[str]) -> Valid:
+    def _load(self, candidate: object, terms: Terms) -> Record:
         if not isinstance(candidate, dict):
             raise _NotValid([("", "is not an object")])
         deleted = candidate.get("action") == Action.DELETE
@@ -119,11 +141,11 @@ class Form:
         except marshmallow.ValidationError as error:
             raise _NotValid(list(islice(_flat(error.messages), FAULTS_MAX)), error.valid_data) from None
         user, namespace = loaded.get("user"), loaded.get("namespace")
-        if namespace is not None and (user is None or namespace not in namespaces):
+        if namespace is not None and (user is None or namespace not in terms.namespaces):
             detail = "needs a user" if user is None else "is not one in which this tenant has users"
             raise _NotValid([("/namespace", detail)], loaded)
         try:
-            action_us = timestamp.within_range(loaded["actionDate"] + offset_us)
+            action_us = timestamp.within_range(loaded["actionDate"] + terms.offset_us)
         except ValueError as error:
             detail = f"{error}, with the Sync-Clock-Offset added"
             echo = {name: value for name, value in loaded.items() if name != "actionDate"}
@@ -135,7 +157,8 @@ class Form:
             except NotCanonical as error:
                 raise _NotValid([(pointer_to("fields", *error.path), error.detail)], loaded) from None
         version = Version(action_us, deleted, b"" if written is None else digest(written))
-        return Valid(loaded["item"], version, written, user, namespace)
+        owner = terms.owner if user is None else terms.owner_of(user, namespace)
+        return Record(Key(owner, terms.entity, loaded["item"]), version, written)
 
     def _without_fields(self, candidate: dict[str, Any]) -> object:
         """What of the rest is valid."""

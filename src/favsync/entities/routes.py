@@ -3,19 +3,20 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from aiohttp import web
 
-from favsync.catalog.entity import Entity, Scope
+from favsync.catalog.entity import Scope
 from favsync.core.errors import Fault, InsufficientScope, InvalidRecords
 from favsync.core.fields import pointer_to
 from favsync.core.merge import Outcome
-from favsync.core.record import Key, Record, entity_key
+from favsync.core.record import Record, entity_key
 from favsync.entities import forms as reading
 from favsync.entities import owners, schemas
-from favsync.entities.forms import Form, Refused, Valid
+from favsync.entities.forms import Form, Refused, Terms
 from favsync.entities.view import Shown, View
 from favsync.http import keys
 from favsync.http.body import read_json
@@ -27,14 +28,34 @@ from favsync.identity.issuers import SYNC_ANY
 from favsync.store.records import MUCH
 from favsync.sync import Receipt
 
+_NAMING = ("user", "namespace")
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The records of one entity in a body, which calls it `name`; what each is, place by place."""
+    """The records of one entity in a body, which calls it `name`; as they came, and what each is, place by place.
+
+    `named`: they may say whose they are.
+    """
 
     name: str
-    entity: Entity
-    candidates: list[Valid | Refused]
+    named: bool
+    content: list[Any]
+    candidates: list[Record | Refused]
+
+    def dump(self, receipts: Iterator[Receipt]) -> list[dict[str, Any]]:
+        """What became of each; of those that are valid, the next of `receipts`."""
+        dumped = [
+            schemas.dump_refused(one.echo, one.detail)
+            if isinstance(one, Refused)
+            else schemas.dump_receipt(one.key.item, next(receipts))
+            for one in self.candidates
+        ]
+        if self.named:
+            for place, (sent, one) in enumerate(zip(self.content, self.candidates, strict=True)):
+                if isinstance(one, Record) and "user" in sent:
+                    dumped[place] = {name: sent[name] for name in _NAMING if name in sent} | dumped[place]
+        return dumped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,25 +88,25 @@ class Resource:
         view = self._view(request, caller)
         if wishes.returns == "representation":
             await view.check()
-        parts, faults = await self._read(request, caller, body, offset_us)
+        parts, faults = await self._read(request, caller, view.owner, body, offset_us)
         if faults and not wishes.lenient:
             raise InvalidRecords(faults)
 
-        records = [record for part in parts for record in _records(part, caller, view.owner)]
+        records = [one for part in parts for one in part.candidates if isinstance(one, Record)]
         await _others_turn(records)
         refused = sum(len(part.candidates) for part in parts) - len(records)
         request.app[keys.METRICS].receipt(Outcome.INVALID, refused)
         receipts = await request.app[keys.SYNC].push(records)
 
         lenient = ["handling=lenient"] if wishes.lenient else []
-        if not faults and all(receipt.outcome.settled for receipt in receipts):
+        if wishes.returns and not faults and all(receipt.outcome.settled for receipt in receipts):
             if wishes.returns == "minimal":
                 return Reply(status=204, headers=PRIVATE | _applied([*lenient, "return=minimal"]))
             if wishes.returns == "representation" and all(record.key.user == view.owner for record in records):
                 return await view.show(_applied([*lenient, "return=representation"]))
         await _others_turn(receipts)
         remaining = iter(receipts)
-        dumped = {part.name: [_answer(candidate, remaining) for candidate in part.candidates] for part in parts}
+        dumped = {part.name: part.dump(remaining) for part in parts}
         await _others_turn(receipts)
         content = {"receipts": dumped if self.shown.several else next(iter(dumped.values()))}
         return private_json(request, content, headers=_applied(lenient))
@@ -98,7 +119,7 @@ class Resource:
         return View(request, self.shown, owner=owner, tenant=caller.tenant)
 
     async def _read(
-        self, request: web.Request, caller: Identity, body: object, offset_us: int
+        self, request: web.Request, caller: Identity, owner: str, body: object, offset_us: int
     ) -> tuple[list[Part], list[Fault]]:
         """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope."""
         names_users = SYNC_ANY in caller.scopes
@@ -114,33 +135,21 @@ class Resource:
         parts, faults = [], []
         for name, form, content in lists:
             prefix = pointer_to(name) if self.shown.several else ""
-            candidates, found = await form.read(content, offset_us=offset_us, namespaces=namespaces, prefix=prefix)
-            parts.append(Part(name, form.entity, candidates))
+            terms = Terms(
+                owner=owners.shared(form.entity, caller) if form.entity.scope is Scope.SHARED else owner,
+                entity=entity_key(form.entity.stored, tenant=caller.tenant),
+                owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
+            )  # fmt: skip
+            candidates, found = await form.read(content, terms, prefix=prefix)
+            parts.append(Part(name, form.named and form.entity.scope is Scope.USER, content, candidates))
             faults += found
         return parts, faults
-
-
-def _answer(candidate: Valid | Refused, receipts: Iterator[Receipt]) -> dict[str, Any]:
-    """What became of it; of one that is valid, the next receipt."""
-    if isinstance(candidate, Valid):
-        return schemas.dump_receipt(next(receipts), candidate.owner)
-    return schemas.dump_refused(candidate.echo, candidate.detail)
 
 
 async def _others_turn(work: Sequence[object]) -> None:
     """Between two steps of much work, each of some milliseconds, whoever else is there goes on."""
     if len(work) > MUCH:
         await asyncio.sleep(0)
-
-
-def _records(part: Part, caller: Identity, owner: str) -> Iterator[Record]:
-    entity = entity_key(part.entity.stored, tenant=caller.tenant)
-    if part.entity.scope is Scope.SHARED:
-        owner = owners.shared(part.entity, caller)
-    for valid in part.candidates:
-        if isinstance(valid, Valid):
-            whose = owner if valid.user is None else owners.named(caller, valid.user, valid.namespace)
-            yield Record(Key(whose, entity, valid.item), valid.version, valid.fields)
 
 
 def _applied(preferences_applied: Sequence[str]) -> dict[str, Any]:

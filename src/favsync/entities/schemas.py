@@ -175,20 +175,16 @@ def dump_record(row: Row) -> dict[str, Any]:
     return dump_version(row.item, row.action_us, row.deleted, row.fields)
 
 
-def dump_receipt(receipt: Receipt, owner: Mapping[str, str]) -> dict[str, Any]:
-    """`action` and `actionDate` are what stands now; where nothing was stored, what was offered.
-
-    `owner`: the `user` and `namespace` that the record named.
-    """
+def dump_receipt(item: str, receipt: Receipt) -> dict[str, Any]:
+    """`action` and `actionDate` are what stands now; where nothing was stored, what was offered."""
+    outcome, (action_us, deleted, _), detail = receipt
     dumped = {
-        "item": receipt.item,
-        "outcome": str(receipt.outcome),
-        "action": str(receipt.version.action),
-        "actionDate": timestamp.render(receipt.version.action_us),
+        "item": item,
+        "outcome": outcome,
+        "action": "DELETE" if deleted else "ADD",
+        "actionDate": timestamp.render(action_us),
     }
-    if receipt.detail:
-        dumped["detail"] = receipt.detail
-    return {**owner, **dumped} if owner else dumped
+    return dumped | {"detail": detail} if detail else dumped
 
 
 def dump_refused(echo: Mapping[str, Any], detail: str) -> dict[str, Any]:

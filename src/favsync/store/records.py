@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import NamedTuple
 
-from favsync.core.record import Record, Version
+import orjson
+
+from favsync.core.record import Record, Version, each
 from favsync.store import bounded, sql
 from favsync.store.database import Database
 
@@ -69,28 +71,43 @@ async def push(database: Database, records: Sequence[Record], item_limits: Seque
     """
     if not records:
         return []
-    keys = [record.key for record in records]
-    versions = [record.version for record in records]
-    digests = [version.digest for version in versions]
-    fields = [None if record.fields is None else record.fields.decode() for record in records]
-    columns = (
-        [key.user for key in keys],
-        [key.entity for key in keys],
-        [key.item for key in keys],
-        [version.action_us for version in versions],
-        [version.deleted for version in versions],
-        digests if any(digests) else None,
-        fields if any(fields) else None,
-        item_limits,
-    )
+    offered = arguments(records, item_limits)
     if len(records) > MUCH:
         await asyncio.sleep(0)  # others go on, before the driver writes all that down
-    [row] = await database.write(_PUSH, *columns)
+    [row] = await database.write(_PUSH, *offered)
     *seen, refused = row
-    return [
-        Seen(None if action_us is None else Version(action_us, deleted, digest), beyond)
-        for action_us, deleted, digest, beyond in zip(*seen, refused or repeat(object=False), strict=False)
-    ]
+    versions = each(Version, *seen)
+    stood = [None if action_us is None else version for action_us, version in zip(seen[0], versions, strict=True)]
+    return list(each(Seen, stood, repeat(object=False) if refused is None else refused))
+
+
+def arguments(records: Sequence[Record], item_limits: Sequence[int | None]) -> tuple[object, ...]:
+    """What `records/push` takes."""
+    keys, versions, fields = zip(*records, strict=True)
+    users, entities, items = zip(*keys, strict=True)
+    dates, deletions, digests = zip(*versions, strict=True)
+    return (
+        _texts(users), _texts(entities), _texts(items), _literal(dates), _literal(deletions),
+        digests if any(digests) else None,
+        [None if content is None else content.decode() for content in fields] if any(fields) else None,
+        _literal(item_limits),
+    )  # fmt: skip
+
+
+# Arrays go as PostgreSQL writes them: the driver takes 1 us for an element, where that takes 0.3.
+
+
+def _literal(values: Sequence[int | None]) -> str:
+    return f"{{{orjson.dumps(values)[1:-1].decode()}}}"
+
+
+def _texts(values: Sequence[str]) -> str:
+    """ValueError for a NUL, which PostgreSQL has in no text."""
+    joined = "\0".join(values)
+    if joined.count("\0") != len(values) - 1:
+        raise ValueError("a text holds a NUL character")
+    quoted = joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","')
+    return f'{{"{quoted}"}}'
 
 
 async def read(database: Database, user: str, entities: Sequence[str], behind: Sequence[str], limit: int) -> Listing:
