@@ -360,7 +360,7 @@ def test_every_route_has_its_place_in_the_settings() -> None:
 async def test_a_body_is_whole_however_large(serve: Serve, size: int) -> None:
     """With its length; and with none of it where HEAD asks, or all of it gzipped; the connection goes on."""
 
-    async def large(request: web.Request, _caller: Identity) -> web.Response:
+    async def large(request: web.Request, _caller: Identity) -> web.StreamResponse:
         return respond.private_bytes(request, b"x" * size)
 
     door = Door(method="GET", path="/large", handler=large, summary="", answers={200: Answer(description="")})
