@@ -27,7 +27,6 @@ from favsync.settings import Settings
 _log = structlog.get_logger(__name__)
 
 FILES_RESERVED = 256  # what is open besides: the listener, pipes, PostgreSQL's, connections that are just being closed
-YOUNG_MAX = 50_000  # objects, some MB, before Python looks for cycles among them; by itself, at 700
 TRIAL_USER = "demo"
 TRIAL_TOKEN_S = 3600
 
@@ -82,7 +81,6 @@ async def running(app: web.Application) -> AsyncIterator[Callable[[Ports], Await
                     await web.SockSite(runner, one, backlog=ports.BACKLOG).start()
             gc.collect()
             gc.freeze()  # what is made at the start stays, and need not be looked through again and again
-            gc.set_threshold(YOUNG_MAX)  # an eighth of a POST of 100 records was spent on looking
 
         yield attend
 
