@@ -16,12 +16,13 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from bench.bare import serve
+
 _UPSERT = """
     INSERT INTO bare (user_id, entity, item, action_us, deleted)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[])
     ON CONFLICT (user_id, entity, item) DO UPDATE SET action_us = excluded.action_us, deleted = excluded.deleted
      WHERE (excluded.action_us, excluded.deleted) > (bare.action_us, bare.deleted)"""
-_PATH = "/postUserFavorites"
 
 Row = tuple[str, str, str, int, bool]
 
@@ -63,15 +64,7 @@ def _row(user: str, record: dict[str, Any]) -> Row:
 
 async def main() -> None:
     connection = await asyncpg.connect(**json.loads(sys.stdin.readline()))
-    app = web.Application()
-    app.router.add_post(_PATH, _Floor(connection).post)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{runner.addresses[0][1]}{_PATH}"}) + "\n")
-    sys.stdout.flush()
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await runner.cleanup()
+    await serve("POST", "/postUserFavorites", _Floor(connection).post)
     await connection.close()
 
 

@@ -43,6 +43,16 @@ async def _settled() -> None:
         await asyncio.sleep(0)
 
 
+async def _being_taken(well: Well) -> tuple[Ahead[int, str], asyncio.Task[tuple[bool, str | None]]]:
+    """Somebody waits for what is being read."""
+    ahead: Ahead[int, str] = Ahead(most=4)
+    ahead.expect(1, well.read(1))
+    await _settled()
+    taking = asyncio.create_task(ahead.take(1))
+    await _settled()
+    return ahead, taking
+
+
 async def test_a_value_is_given_once(well: Well) -> None:
     ahead: Ahead[int, str] = Ahead(most=4)
     well.open.set()
@@ -59,11 +69,7 @@ async def test_a_value_is_given_once(well: Well) -> None:
 
 
 async def test_who_comes_while_it_is_read_waits_for_it(well: Well) -> None:
-    ahead: Ahead[int, str] = Ahead(most=4)
-    ahead.expect(1, well.read(1))
-    await _settled()
-    taking = asyncio.create_task(ahead.take(1))
-    await _settled()
+    ahead, taking = await _being_taken(well)
     assert not taking.done()
     assert await ahead.take(1) == (False, None), "a second one does not"
     well.open.set()
@@ -117,11 +123,7 @@ async def test_one_is_read_at_a_time_and_a_few_are_kept(well: Well) -> None:
 
 
 async def test_who_goes_away_ends_the_reading(well: Well) -> None:
-    ahead: Ahead[int, str] = Ahead(most=4)
-    ahead.expect(1, well.read(1))
-    await _settled()
-    taking = asyncio.create_task(ahead.take(1))
-    await _settled()
+    _, taking = await _being_taken(well)
     taking.cancel()
     await asyncio.wait([taking])
     assert taking.cancelled()

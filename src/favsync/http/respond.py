@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import cast
 
 import orjson
 from aiohttp import web
@@ -31,18 +32,15 @@ def _stamp(request: web.Request, response: web.StreamResponse) -> None:
 
 
 class Reply(web.StreamResponse):
-    """A response whose body is bytes, and known: it goes out in one go, past what aiohttp does for all other kinds.
-
-    That is half of what a response costs, 10 us.
-    """
+    """A response whose body is bytes, and known: it goes out in one go, past what aiohttp does for all other kinds."""
 
     def __init__(self, body: bytes = b"", *, status: int = 200, headers: Mapping[str, str]) -> None:
         super().__init__(status=status, headers=headers)
         self._known = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        if self.prepared or not isinstance(request, web.Request):
-            return None
+        if self.prepared:
+            return self._payload_writer
         self._req = request
         writer = self._payload_writer = request.writer
         body, headers, (major, minor) = self._known, self.headers, request.version
@@ -55,7 +53,7 @@ class Reply(web.StreamResponse):
         if self.status not in _BODILESS:
             headers["Content-Length"] = str(len(body))
         headers["Date"] = rfc822_formatted_time()
-        _stamp(request, self)
+        _stamp(cast("web.Request", request), self)
         await writer.write_headers(f"HTTP/{major}.{minor} {self.status} {self.reason}", headers)
         if len(body) >= _APART_FROM_BYTES:
             writer.send_headers()
