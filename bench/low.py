@@ -1,9 +1,14 @@
-"""What a POST costs where nobody else asks: set against its one statement, called directly, and a bare round trip."""
+"""What a POST costs where nobody else asks.
+
+It is set against its one statement, called directly, and a bare round trip; and against the same service without write
+combining, which is all of HTTP and a direct call.
+"""
 
 import asyncio
+import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +18,7 @@ import uvloop
 from bench import stock
 from bench.quantiles import quantile
 from bench.results import Spread, Table
-from bench.servers import Machine
+from bench.servers import ROOT, Machine
 from bench.sides import Sides
 from bench.tokens import token
 from bench.wire import Poster
@@ -25,8 +30,10 @@ from favsync.store.records import arguments
 
 PAUSE_S = (0.01, 0.02)  # the sequencer has done with one write before the next comes
 MUST = 1.1
+WARM = 20  # of each, before the first that counts
 _PUSH = sql.query("records/push")
 _APPLIED = b'"outcome":"applied"'
+_PROGRAMS: dict[str, tuple[str, ...]] = {"combined": ("-m", "favsync"), "alone": (str(ROOT / "bench" / "direct.py"),)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,6 +46,16 @@ class _Client:
         self._users = users
         self._chance = random.Random(1)  # noqa: S311 -- so that the pauses keep no step with anything
         self._now = datetime.combine(stock.next_day(), datetime.min.time(), UTC)
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def opened(cls, url: str, target: dict[str, Any], users: int) -> AsyncIterator["_Client"]:
+        """`target`: of the database of the service at `url`, as `asyncpg.connect` takes it."""
+        poster = await Poster.opened(url)
+        connection = await asyncpg.connect(**target, server_settings=SESSION | {"application_name": "bench"})
+        yield cls(poster, connection, users)
+        poster.close()
+        await connection.close()
 
     async def post(self) -> float:
         """Seconds; as each of these."""
@@ -89,25 +106,55 @@ def measure(machine: Machine, *, users: int, rounds: int, count: int) -> list[Ta
         table.add(what, *(Spread.of([each[row] for each in told]) for told in (calm, dense)), None)
     ratios = [Spread.of([post / (push + ask) for post, push, ask in told]) for told in (calm, dense)]
     table.add("ratio of the POST to both", *ratios, MUST)
-    return [table]
+    return [table, _combining(machine, users, rounds, count)]
+
+
+def _combining(machine: Machine, users: int, rounds: int, count: int) -> Table:
+    """Each in turn, started anew."""
+    found: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
+    for _ in range(rounds):
+        for name, machine.service.program in _PROGRAMS.items():
+            machine.service.stop()
+            machine.service.start()
+            with Sides.stocked(machine, users) as sides:
+                found[name].append(uvloop.run(_posts(sides.url, machine.target(), users, count)))
+    machine.service.stop()
+    machine.service.program = _PROGRAMS["combined"]
+    machine.service.start()
+    table = Table(
+        "combining", f"The same POST, p50 of {count}, with pauses, ms, {rounds} times", ["p50", "must be at most"]
+    )
+    table.add("combined", Spread.of(found["combined"]), None)
+    table.add("each a statement of its own", Spread.of(found["alone"]), None)
+    ratios = [ours / theirs for ours, theirs in zip(found["combined"], found["alone"], strict=True)]
+    table.add("ratio", Spread.of(ratios), MUST)
+    return table
+
+
+async def _posts(url: str, target: dict[str, Any], users: int, count: int) -> float:
+    """The median, in milliseconds."""
+    async with _Client.opened(url, target, users) as client:
+        times_s = []
+        for number in range(-WARM, count):
+            await client.pause(PAUSE_S)
+            lasted_s = await client.post()
+            if number >= 0:
+                times_s.append(lasted_s)
+    return 1000 * quantile(times_s, 0.5)
 
 
 async def _round(
     url: str, target: dict[str, Any], users: int, count: int, pause_s: tuple[float, float] | None
 ) -> list[float]:
     """Medians, in milliseconds."""
-    poster = await Poster.opened(url)
-    connection = await asyncpg.connect(**target, server_settings=SESSION | {"application_name": "bench"})
-    client = _Client(poster, connection, users)
-    steps: tuple[Callable[[], Awaitable[float]], ...] = (client.post, client.push, client.ask)
-    times_s: list[list[float]] = [[], [], []]
-    for number in range(-10, count):
-        for step, found in zip(steps, times_s, strict=True):
-            if pause_s:
-                await client.pause(pause_s)
-            lasted_s = await step()
-            if number >= 0:
-                found.append(lasted_s)
-    poster.close()
-    await connection.close()
+    async with _Client.opened(url, target, users) as client:
+        steps: tuple[Callable[[], Awaitable[float]], ...] = (client.post, client.push, client.ask)
+        times_s: list[list[float]] = [[], [], []]
+        for number in range(-WARM, count):
+            for step, found in zip(steps, times_s, strict=True):
+                if pause_s:
+                    await client.pause(pause_s)
+                lasted_s = await step()
+                if number >= 0:
+                    found.append(lasted_s)
     return [1000 * quantile(each, 0.5) for each in times_s]

@@ -30,7 +30,10 @@ _CONFIG = "[entities.quiet]\n"  # a feed in which nothing happens
 
 
 class Service:
-    """`favsync serve`, as it is installed, with the defaults but for `settings`; its log goes into a file."""
+    """`favsync serve`, as it is installed, with the defaults but for `settings`; its log goes into a file.
+
+    `program`: what Python is to run, from the next start on.
+    """
 
     def __init__(self, folder: Path, name: str, **settings: object) -> None:
         self._log = folder / f"{name}.log"
@@ -38,6 +41,7 @@ class Service:
         config.write_text(_CONFIG)
         self._settings = {"port": 0, "jwt_secret": SECRET, "log_format": "json", "config": config} | settings
         self._process: psutil.Popen
+        self.program: tuple[str, ...] = ("-m", "favsync")
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -60,7 +64,7 @@ class Service:
         """Returns when it is ready. `settings`: more of them, this time."""
         environment = _environment(self._settings | settings)
         with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "favsync", "serve"]
+            command = [sys.executable, *self.program, "serve"]
             self._process = psutil.Popen(command, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=log)
         give_up = time.monotonic() + START_S
         while not {"listening", "ready"} <= self._events().keys():

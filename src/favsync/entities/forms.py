@@ -139,6 +139,7 @@ class Form:
         try:
             loaded: dict[str, Any] = (self._delete if deleted else self._add).load(candidate)
         except marshmallow.ValidationError as error:
+            error.__traceback__ = None  # its frames hold it, and what they were to load
             raise _NotValid(list(islice(_flat(error.messages), FAULTS_MAX)), error.valid_data) from None
         user, namespace = loaded.get("user"), loaded.get("namespace")
         if namespace is not None and (user is None or namespace not in terms.namespaces):

@@ -148,10 +148,10 @@ def response_to(error: errors.FavsyncError, **extra: Any) -> web.Response:  # no
 
 def answer_to(error: Exception, path: str) -> web.Response:
     """What whoever asked for `path` is told of what a handler raised; an answer that was raised on purpose goes on."""
-    if isinstance(error, errors.CursorExpired):
-        return response_to(error, resync=path)
     if isinstance(error, errors.FavsyncError) and type(error) in TABLE:
-        return response_to(error)
+        # It holds the frames that it came through, and one of these holds it: with them goes the body.
+        error.__traceback__ = None
+        return response_to(error, resync=path) if isinstance(error, errors.CursorExpired) else response_to(error)
     if isinstance(error, web.HTTPException):
         if error.status < HTTPStatus.BAD_REQUEST:
             raise error
