@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ import uvloop
 from bench import stock
 from bench.quantiles import quantile
 from bench.results import Spread, Table
-from bench.servers import ROOT, Machine
+from bench.servers import PROGRAM, ROOT, Machine
 from bench.sides import Sides
 from bench.tokens import token
 from bench.wire import Poster
@@ -33,7 +33,7 @@ MUST = 1.1
 WARM = 20  # of each, before the first that counts
 _PUSH = sql.query("records/push")
 _APPLIED = b'"outcome":"applied"'
-_PROGRAMS: dict[str, tuple[str, ...]] = {"combined": ("-m", "favsync"), "alone": (str(ROOT / "bench" / "direct.py"),)}
+_ALONE = (str(ROOT / "bench" / "direct.py"),)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,12 +94,15 @@ class _Client:
         return f"user-{user}", f"session_{item}", self._now
 
 
+Step = Callable[[_Client], Awaitable[float]]
+_STEPS: tuple[Step, ...] = (_Client.post, _Client.push, _Client.ask)
+
+
 def measure(machine: Machine, *, users: int, rounds: int, count: int) -> list[Table]:
     """Each in turn; with pauses between, and without, where the sequencer works on one write during the next."""
     with Sides.stocked(machine, users) as sides:
-        asked = (sides.url, machine.target(), users, count)
-        calm = [uvloop.run(_round(*asked, PAUSE_S)) for _ in range(rounds)]
-        dense = [uvloop.run(_round(*asked, None)) for _ in range(rounds)]
+        calm = [_medians(sides, count, _STEPS, PAUSE_S) for _ in range(rounds)]
+        dense = [_medians(sides, count, _STEPS, None) for _ in range(rounds)]
     title = f"One client, p50 of {count} of each in turn, ms, {rounds} times"
     table = Table("low", title, ["with pauses", "one after another", "must be at most"])
     for row, what in enumerate(("POST of one record", "its statement, called directly", "GET /healthz")):
@@ -110,51 +113,36 @@ def measure(machine: Machine, *, users: int, rounds: int, count: int) -> list[Ta
 
 
 def _combining(machine: Machine, users: int, rounds: int, count: int) -> Table:
-    """Each in turn, started anew."""
-    found: dict[str, list[float]] = {name: [] for name in _PROGRAMS}
+    """Each in turn, started anew; the service as it is comes last, and stays."""
+    alone: list[float] = []
+    combined: list[float] = []
     for _ in range(rounds):
-        for name, machine.service.program in _PROGRAMS.items():
+        for program, found in ((_ALONE, alone), (PROGRAM, combined)):
             machine.service.stop()
-            machine.service.start()
+            machine.service.start(program)
             with Sides.stocked(machine, users) as sides:
-                found[name].append(uvloop.run(_posts(sides.url, machine.target(), users, count)))
-    machine.service.stop()
-    machine.service.program = _PROGRAMS["combined"]
-    machine.service.start()
-    table = Table(
-        "combining", f"The same POST, p50 of {count}, with pauses, ms, {rounds} times", ["p50", "must be at most"]
-    )
-    table.add("combined", Spread.of(found["combined"]), None)
-    table.add("each a statement of its own", Spread.of(found["alone"]), None)
-    ratios = [ours / theirs for ours, theirs in zip(found["combined"], found["alone"], strict=True)]
-    table.add("ratio", Spread.of(ratios), MUST)
+                found.extend(_medians(sides, count, [_Client.post], PAUSE_S))
+    title = f"The same POST, p50 of {count}, with pauses, ms, {rounds} times"
+    table = Table("combining", title, ["p50", "must be at most"])
+    table.add("combined", Spread.of(combined), None)
+    table.add("each a statement of its own", Spread.of(alone), None)
+    table.add("ratio", Spread.of([ours / theirs for ours, theirs in zip(combined, alone, strict=True)]), MUST)
     return table
 
 
-async def _posts(url: str, target: dict[str, Any], users: int, count: int) -> float:
-    """The median, in milliseconds."""
-    async with _Client.opened(url, target, users) as client:
-        times_s = []
-        for number in range(-WARM, count):
-            await client.pause(PAUSE_S)
-            lasted_s = await client.post()
-            if number >= 0:
-                times_s.append(lasted_s)
-    return 1000 * quantile(times_s, 0.5)
+def _medians(sides: Sides, count: int, steps: Sequence[Step], pause_s: tuple[float, float] | None) -> list[float]:
+    """Of each step, `count` times in turn with the others, in milliseconds."""
 
+    async def times_s() -> list[list[float]]:
+        found: list[list[float]] = [[] for _ in steps]
+        async with _Client.opened(sides.url, sides.machine.target(), sides.users) as client:
+            for number in range(-WARM, count):
+                for step, lasted_s in zip(steps, found, strict=True):
+                    if pause_s:
+                        await client.pause(pause_s)
+                    one_s = await step(client)
+                    if number >= 0:
+                        lasted_s.append(one_s)
+        return found
 
-async def _round(
-    url: str, target: dict[str, Any], users: int, count: int, pause_s: tuple[float, float] | None
-) -> list[float]:
-    """Medians, in milliseconds."""
-    async with _Client.opened(url, target, users) as client:
-        steps: tuple[Callable[[], Awaitable[float]], ...] = (client.post, client.push, client.ask)
-        times_s: list[list[float]] = [[], [], []]
-        for number in range(-WARM, count):
-            for step, found in zip(steps, times_s, strict=True):
-                if pause_s:
-                    await client.pause(pause_s)
-                lasted_s = await step()
-                if number >= 0:
-                    found.append(lasted_s)
-    return [1000 * quantile(each, 0.5) for each in times_s]
+    return [1000 * quantile(each, 0.5) for each in uvloop.run(times_s())]

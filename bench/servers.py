@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +23,7 @@ from favsync.store import clients
 from favsync.store.cluster import Cluster
 
 ROOT = Path(__file__).parents[1]
+PROGRAM = ("-m", "favsync")
 START_S = 60.0
 STOP_S = 30.0
 SETTLE_S = 300.0
@@ -30,10 +31,7 @@ _CONFIG = "[entities.quiet]\n"  # a feed in which nothing happens
 
 
 class Service:
-    """`favsync serve`, as it is installed, with the defaults but for `settings`; its log goes into a file.
-
-    `program`: what Python is to run, from the next start on.
-    """
+    """`favsync serve`, as it is installed, with the defaults but for `settings`; its log goes into a file."""
 
     def __init__(self, folder: Path, name: str, **settings: object) -> None:
         self._log = folder / f"{name}.log"
@@ -41,7 +39,6 @@ class Service:
         config.write_text(_CONFIG)
         self._settings = {"port": 0, "jwt_secret": SECRET, "log_format": "json", "config": config} | settings
         self._process: psutil.Popen
-        self.program: tuple[str, ...] = ("-m", "favsync")
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -60,11 +57,11 @@ class Service:
     def rss_bytes(self) -> int:
         return int(self._process.memory_info().rss)
 
-    def start(self, **settings: object) -> None:
-        """Returns when it is ready. `settings`: more of them, this time."""
+    def start(self, program: Sequence[str] = PROGRAM, /, **settings: object) -> None:
+        """Returns when it is ready. `program`: what Python runs. `settings`: more of them, this time."""
         environment = _environment(self._settings | settings)
         with self._log.open("wb") as log:
-            command = [sys.executable, *self.program, "serve"]
+            command = [sys.executable, *program, "serve"]
             self._process = psutil.Popen(command, env=environment, cwd="/", stdout=subprocess.DEVNULL, stderr=log)
         give_up = time.monotonic() + START_S
         while not {"listening", "ready"} <= self._events().keys():
