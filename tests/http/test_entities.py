@@ -213,11 +213,11 @@ async def test_a_body_of_nothing_but_faults_stalls_nobody(client: Client) -> Non
     ]
     for path, body in zip((NOTES, NOTES, "/sync", "/sync/free", NOTES), bodies, strict=True):
         for headers, status in ((bearer(), 422), (LENIENT, 422 if path == "/sync" else 200)):
-            began = time.monotonic()
+            began = time.process_time()
             response = await client.post(path, data=body, headers=headers | JSON)
             assert len(await response.read()) < 10_000
             assert response.status == status
-            assert time.monotonic() - began < 4, "it was 12 s when each fault was told, or each place noted"
+            assert time.process_time() - began < 3, "it was 12 s when each fault was told, or each place noted"
 
 
 @pytest.mark.parametrize(
