@@ -111,7 +111,7 @@ def test_issuers_stay_out_of_each_others_way(tables: list[Any], said: str) -> No
         database_url="postgresql://x", jwt_secret="s" * 32, issuers=issuers.read_issuers(tables, Path())
     )
     with pytest.raises(SettingsError) as caught:
-        settings.with_jwt_secret(loaded)
+        settings.with_secrets(loaded)
     assert said in caught.value.detail
     assert caught.value.detail.startswith("issuers: ")
 
@@ -155,7 +155,7 @@ def test_in_the_file_of_settings(tmp_path: Path) -> None:
       namespace = "intranet"
     """)
     loaded, origins, _ = settings.load(config=file)
-    assert settings.with_jwt_secret(loaded) is loaded, "with somebody to believe, no secret is made"
+    assert settings.with_secrets(loaded) is loaded, "with somebody to believe, no secret is made"
     assert loaded.issuers[0].keys[0].material == b"t" * 40
     assert loaded.user_header is not None
     shown = settings.shown(loaded)

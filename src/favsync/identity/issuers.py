@@ -2,17 +2,15 @@
 
 import dataclasses
 import ipaddress
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
 import marshmallow
 from marshmallow import fields, validate
 
 from favsync.core.errors import SettingsError
 from favsync.core.record import DEFAULT_NAMESPACE, DEFAULT_TENANT
+from favsync.identity import tables
 from favsync.identity.keys import Key, from_pem, from_secret
 
 SYNC_ANY = "sync:any"
@@ -22,9 +20,6 @@ SECRET_BYTES_MIN = 32  # RFC 7518, section 3.2: no shorter than the hash
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Ended by \Z, since marshmallow's Regexp looks at the beginning only.
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}\Z", re.ASCII)
 # What proxies and servers give a meaning of their own.
 _TAKEN_HEADERS = frozenset(
     {"accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type",
@@ -32,7 +27,6 @@ _TAKEN_HEADERS = frozenset(
      "sync-clock-offset", "te", "transfer-encoding", "upgrade", "x-forwarded-for", "x-real-ip", "x-request-id"}
 )  # fmt: skip
 _KINDS = ("secrets", "secret_files", "pem_file", "jwks", "introspection")
-_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,30 +92,6 @@ def networks(text: str) -> tuple[Network, ...]:
 # -- the tables as they are written ----------------------------------------------------------------------------------
 
 
-def _text(**options: Any) -> fields.String:  # noqa: ANN401 -- as marshmallow's own
-    rule = options.pop("validate", validate.Length(1, 2000, error="must have {min} to {max} characters"))
-    return fields.String(validate=rule, **options)
-
-
-def _name(*, required: bool = False) -> fields.String:
-    return _text(
-        required=required,
-        validate=validate.Regexp(_NAME, error="must be 1 to 63 of a-z, 0-9, ., _ and -, a letter or digit first"),
-    )
-
-
-def _is_url(value: str) -> None:
-    try:
-        parts = urlsplit(value)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise marshmallow.ValidationError("is not a URL") from None
-    if not host or parts.username is not None or parts.fragment:
-        raise marshmallow.ValidationError("is not a URL of a host, without user and fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
-        raise marshmallow.ValidationError("must begin with https://, or http:// for this machine")
-
-
 class _Audience(fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
         listed = [value] if isinstance(value, str) else value
@@ -130,38 +100,36 @@ class _Audience(fields.Field[tuple[str, ...]]):
         return tuple(listed)
 
 
-class _Table(marshmallow.Schema):
-    error_messages = {"unknown": "there is no such key", "type": "must be a table"}  # noqa: RUF012 -- marshmallow reads it off the class
+class _IntrospectionTable(tables.Table):
+    url = tables.text(required=True, validate=tables.is_url)
+    client_id = tables.text(required=True)
+    client_secret = tables.text()
+    client_secret_file = tables.text()
 
 
-class _IntrospectionTable(_Table):
-    url = _text(required=True, validate=_is_url)
-    client_id = _text(required=True)
-    client_secret = _text()
-    client_secret_file = _text()
-
-
-class _IssuerTable(_Table):
-    iss = _text()
+class _IssuerTable(tables.Table):
+    iss = tables.text()
     aud = _Audience()
     any_audience = fields.Boolean(truthy={True}, falsy={False})
-    secrets = fields.List(_text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
-    secret_files = fields.List(_text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
-    pem_file = _text()
-    jwks = _text(validate=_is_url)
+    secrets = fields.List(tables.text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
+    secret_files = fields.List(tables.text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
+    pem_file = tables.text()
+    jwks = tables.text(validate=tables.is_url)
     introspection = fields.Nested(_IntrospectionTable)
-    tenant = _name()
-    namespace = _name()
-    scopes = fields.List(_text(validate=validate.OneOf(SCOPES, error="must be one of: {choices}")))
-    subject_claim = _text()
-    scope_claim = _text()
+    tenant = tables.name()
+    namespace = tables.name()
+    scopes = fields.List(tables.text(validate=validate.OneOf(SCOPES, error="must be one of: {choices}")))
+    subject_claim = tables.text()
+    scope_claim = tables.text()
 
 
-class _UserHeaderTable(_Table):
-    name = _text(required=True, validate=validate.Regexp(_HEADER, error="is not the name of a header"))
-    proxies = fields.List(_text(), required=True, validate=validate.Length(1, 100, error="must have {min} to {max}"))
-    tenant = _name()
-    namespace = _name(required=True)  # that of an issuer or not: said on purpose
+class _UserHeaderTable(tables.Table):
+    name = tables.text(required=True, validate=validate.Regexp(tables.HEADER, error="is not the name of a header"))
+    proxies = fields.List(
+        tables.text(), required=True, validate=validate.Length(1, 100, error="must have {min} to {max}")
+    )
+    tenant = tables.name()
+    namespace = tables.name(required=True)  # that of an issuer or not: said on purpose
 
 
 def read_issuers(value: object, folder: Path) -> tuple[Issuer, ...]:
@@ -176,7 +144,7 @@ def read_issuers(value: object, folder: Path) -> tuple[Issuer, ...]:
 
 def read_user_header(value: object) -> UserHeader:
     """The header of `[user_header]`. Raises SettingsError, which names the place."""
-    table = _load(_UserHeaderTable(), "user_header", value)
+    table = tables.load(_UserHeaderTable(), "user_header", value)
     if table["name"].lower() in _TAKEN_HEADERS:
         raise SettingsError(f"user_header.name: {table['name']} has a meaning of its own")
     try:
@@ -208,7 +176,7 @@ def check_apart(issuers: tuple[Issuer, ...]) -> None:
 
 
 def _issuer(place: str, value: object, folder: Path) -> Issuer:
-    table = _load(_IssuerTable(), place, value)
+    table = tables.load(_IssuerTable(), place, value)
     given = [kind for kind in _KINDS if kind in table]
     if len(given) != 1:
         raise SettingsError(f"{place}: needs exactly one of {', '.join(_KINDS)}; it has {', '.join(given) or 'none'}")
@@ -254,16 +222,3 @@ def _resolve(table: dict[str, Any], kind: str, folder: Path) -> None:
             if file is not None:
                 asked["client_secret"] = (folder / file).read_text().strip()
             table["introspection"] = Introspection(**asked)
-
-
-def _load(schema: marshmallow.Schema, place: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SettingsError(f"{place}: must be a table")
-    try:
-        return cast("dict[str, Any]", schema.load(value))
-    except marshmallow.ValidationError as error:
-        messages: Any = error.messages
-        while isinstance(messages, Mapping):
-            key, messages = next(iter(messages.items()))
-            place += f"[{key}]" if isinstance(key, int) else f".{key}"
-        raise SettingsError(f"{place}: {messages[0][0].lower()}{messages[0][1:].rstrip('.')}") from None
