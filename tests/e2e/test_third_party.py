@@ -299,7 +299,7 @@ def test_what_it_cannot_start_with_is_said_in_a_sentence(tmp_path: Path) -> None
 
 def test_the_commands_of_its_readme_print_what_it_says(tmp_path: Path) -> None:
     readme = (HOME / "README.md").read_text()
-    [serve, tries] = re.findall(r"```console\n(.*?)```", readme, re.DOTALL)
+    [serve, tries, _check] = re.findall(r"```console\n(.*?)```", readme, re.DOTALL)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
