@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format mutants kill audit drill bench bench-feed bench-peers fuzz lock clean
+.PHONY: help serve test lint format mutants kill audit drill bench bench-feed bench-links bench-peers fuzz lock clean
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -60,6 +60,9 @@ bench: $(STAMP) ## Measure the service against its database, and draw the chart;
 
 bench-feed: $(STAMP) ## Measure the feeds: latency, a million changes, a thousand streams
 	$(BIN)/python -m bench.feed $(addprefix --only ,$(ONLY))
+
+bench-links: $(STAMP) ## Measure 10,000 links with one peer: cycles a second, fairness, memory
+	$(BIN)/python -m bench.links
 
 bench-peers: $(STAMP) ## Measure the service against Kinto, which is installed into build/; needs wrk
 	$(BIN)/python -m bench.peers

@@ -20,7 +20,7 @@ def test_its_file_can_be_used_as_it_stands(tmp_path: Path) -> None:
     for name in ("app.secret", "app.secret.previous", "introspection.secret"):
         (tmp_path / name).write_text("a secret of more than 32 bytes, and a line end\n")
     loaded, _, _ = settings.load({"database_url": "postgresql://x", "jwt_secret": "s" * 32}, tmp_path / "favsync.toml")
-    assert settings.with_jwt_secret(loaded) is loaded
+    assert settings.with_secrets(loaded) is loaded
     assert len(loaded.all_issuers) == 5
     assert loaded.user_header is not None
     assert loaded.issuers[1].scopes == {"feed:read"}

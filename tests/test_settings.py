@@ -133,7 +133,7 @@ def test_origins_are_those_that_browsers_send(monkeypatch: pytest.MonkeyPatch) -
 def test_a_database_of_your_own_needs_your_secret() -> None:
     loaded = settings.Settings(database_url="postgresql://x")
     with pytest.raises(SettingsError, match=r"^FAVSYNC_JWT_SECRET is not set: with a database of your own"):
-        settings.with_jwt_secret(loaded)
+        settings.with_secrets(loaded)
 
 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:

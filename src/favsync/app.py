@@ -8,15 +8,20 @@ import hmac
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import orjson
 from aiohttp import web
 
+from favsync import client
 from favsync.ahead import Ahead
+from favsync.client.records import write
+from favsync.client.turns import in_turns
 from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
+from favsync.entities.forms import Form, Refused, Terms
 from favsync.feed import doors as feeds
 from favsync.gathering import Gathering
 from favsync.http import access, health, keys, monitor, openapi, pages, problems, respond
@@ -25,7 +30,13 @@ from favsync.http.doors import Door, register
 from favsync.http.streams import Streams
 from favsync.hub import Hub
 from favsync.identity.authenticator import Authenticator
+from favsync.identity.vault import Vault
 from favsync.metrics import Metrics
+from favsync.peers import doors as peers
+from favsync.peers.attempt import Parts
+from favsync.peers.cycle import Judge, Judged
+from favsync.peers.routes import Links
+from favsync.peers.running import Workers
 from favsync.sequencer import Sequencer
 from favsync.settings import Settings
 from favsync.store import records
@@ -39,6 +50,7 @@ STORAGE = web.AppKey("storage", asyncio.Task[None])
 _SEQS_AT_ONCE = 1000  # read in one statement,
 _LISTS_AT_ONCE = 16  # likewise, in one of two; of which each takes as long as some hundred of those, and up to 300 KB
 _PAGES_AHEAD = 4  # of feeds, up to 2 MiB each
+_NOBODYS = Terms(owner="", entity="", owner_of=lambda _user, _namespace: "", namespaces=frozenset())
 _METRICS_CONNECTIONS_MAX = 20
 _DATABASE_CLOSE_S = 1.0
 _SEQUENCER_STOP_S = 0.5  # it has nothing to put in order; where PostgreSQL stands still, it may not hear
@@ -101,9 +113,39 @@ def create_app(
     app.cleanup_ctx.extend([storage, _ahead, _authenticator, sequencer, monitor.running])
     app.on_shutdown.append(_end_streams)
     ways_in = doors(settings)
+    if settings.peers:
+        ways_in += _peers(app, now_us)
     app[openapi.DOCUMENT] = openapi.document(ways_in)
     register(app, ways_in)
     return app
+
+
+def _peers(app: web.Application, now_us: Callable[[], int]) -> list[Door]:
+    """The doors of links; and what works on these, which starts and stops with the rest."""
+    settings = app[keys.SETTINGS]
+    vault = Vault(settings.link_keys)
+    judges = {entity.name: judge(Form(entity, named=False)) for entity in settings.all_entities}
+    parts = Parts(app[keys.DATABASE], app[keys.SYNC], vault, app[keys.METRICS], judges, now_us)
+    workers = Workers(settings.peers, parts, app[keys.HUB])
+
+    async def running(_app: web.Application) -> AsyncIterator[None]:
+        async with workers.running():
+            yield
+
+    app.cleanup_ctx.append(running)
+    by_name = {peer.name: peer for peer in settings.peers}
+    return peers.doors(by_name, Links(by_name, vault, workers.made, workers.ended))
+
+
+def judge(form: Form) -> Judge:
+    """What the doors of an entity would say of records that a peer has."""
+
+    async def judged(records: Sequence[client.Record]) -> list[Judged | str]:
+        content = [orjson.loads(write(record)) async for record in in_turns(records)]
+        candidates, _ = await form.read(content, _NOBODYS, prefix="")
+        return [one.detail if isinstance(one, Refused) else Judged(one.version, one.fields) for one in candidates]
+
+    return judged
 
 
 def doors(settings: Settings) -> list[Door]:

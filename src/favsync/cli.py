@@ -10,7 +10,7 @@ import orjson
 import structlog
 import typer
 
-from favsync import __version__, cli_feed, settings
+from favsync import __version__, cli_feed, cli_peer, settings
 from favsync.app import doors
 from favsync.catalog.listing import listing
 from favsync.cli_common import Config, embedded_data_dir, load, takes_settings, until_stopped
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_feed.feed, name="feed")
 app.add_typer(cli_feed.epoch, name="epoch")
+app.add_typer(cli_peer.peer, name="peer")
 _log = structlog.get_logger(__name__)
 
 MIGRATE_PATIENCE_S = 60.0
@@ -58,7 +59,7 @@ def serve(*, config: Config = None, **flags: object) -> None:
     effective = load(flags, config)
     if effective.embedded:
         binaries.find()  # or say what is missing, before anything is made
-    effective = settings.with_jwt_secret(effective)
+    effective = settings.with_secrets(effective)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(serve_alone(effective) if effective.workers == 1 else serve_by_workers(effective))
 
@@ -97,8 +98,8 @@ def restore(
     instead = ", in place of a database without records" if restored.replaced else ""
     typer.echo(f"restored in {data_dir}{instead}: {restored.records} records")
     typer.echo(
-        "The secret that tokens are signed with is not part of a backup: for tokens to stay valid, copy the file "
-        f"jwt_secret of the old data directory to {data_dir / 'jwt_secret'}, or set FAVSYNC_JWT_SECRET."
+        "Secrets are not part of a backup: for tokens to stay valid, copy the files jwt_secret and, where there is "
+        f"one, link_key of the old data directory to {data_dir}, or set FAVSYNC_JWT_SECRET and FAVSYNC_LINK_KEYS."
     )
 
 
@@ -139,7 +140,7 @@ def token(
         check_subject(subject)
     except ValueError as error:
         raise SettingsError(f"the subject {error}") from None
-    secret = settings.with_jwt_secret(load(flags, config)).jwt_secret
+    secret = settings.with_secrets(load(flags, config)).jwt_secret
     if secret is None:
         raise SettingsError(
             "tokens of this deployment are issued elsewhere: only with a jwt_secret can one be made here"

@@ -25,6 +25,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PENDING_AGE = "favsync_feed_pending_age_seconds"
+_CYCLE_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LAG_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 
@@ -79,6 +80,14 @@ class Metrics:
             "favsync_streams_ended", "Of these, how many were ended, by reason", ["reason"], registry=self._registry
         )
 
+        self._cycles = Histogram(
+            "favsync_peer_cycle_duration_seconds",
+            "Cycles of links, by peer and outcome: done, failed, needs_login",
+            ["peer", "outcome"],
+            buckets=_CYCLE_BUCKETS_S,
+            registry=self._registry,
+        )
+
     def _in_use(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
         """Of several processes, the sum of those that live."""
         return Gauge(name, documentation, labels, registry=self._registry, multiprocess_mode="livesum")
@@ -112,6 +121,9 @@ class Metrics:
 
     def placed(self, count: int) -> None:
         self._placed.inc(count)
+
+    def cycle(self, peer: str, outcome: str, duration_s: float) -> None:
+        self._cycles.labels(peer, outcome).observe(duration_s)
 
     def streams(self, *, now: int, most: int) -> None:
         self._streams.set(now)

@@ -53,6 +53,14 @@ class Networks(fields.Field[tuple[Network, ...]]):
             raise marshmallow.ValidationError(str(error)) from None
 
 
+class Secrets(fields.Field[tuple[str, ...]]):
+    def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
+        found = tuple(filter(None, (word.strip() for word in _joined(value).split(","))))
+        for secret in found:
+            is_secret(secret)
+        return found
+
+
 class Origins(fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
         found = tuple(filter(None, (word.strip().lower() for word in _joined(value).split(","))))

@@ -16,12 +16,14 @@ from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
 from favsync.identity.issuers import Issuer, Network, UserHeader
+from favsync.peering import Peer, check_peers
 from favsync.setting_fields import (
     MASK,
     Directory,
     Duration,
     Networks,
     Origins,
+    Secrets,
     Size,
     bounds,
     default_data_dir,
@@ -79,6 +81,13 @@ class Settings:
     )
     jwt_secret_previous: str | None = _setting(
         fields.String(validate=is_secret), "A second secret that is accepted, during a rotation", secret=True
+    )
+    link_keys: tuple[str, ...] = _setting(
+        Secrets(),
+        "Secrets, by commas, 32 bytes or more each, that seal users' tokens for peers: the first seals, all open; "
+        "needed for `[[peers]]` with `database_url`, made in `data_dir` without",
+        (),
+        secret=True,
     )
     max_clock_skew: float = _setting(
         Duration(validate=bounds(0, 86400)), "How far ahead of the server an actionDate may be", 600.0
@@ -142,6 +151,7 @@ class Settings:
 
     issuers: tuple[Issuer, ...] = ()
     user_header: UserHeader | None = None
+    peers: tuple[Peer, ...] = ()
     entities: tuple[Entity, ...] = (FAVORITES,)
     # What `entities` was read from.
     declarations: Mapping[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
@@ -233,32 +243,49 @@ def load(
     return settings, origins, warnings
 
 
-def with_jwt_secret(settings: Settings) -> Settings:
-    """The same settings, and with a secret that the service makes itself where they name nobody to believe.
+def with_secrets(settings: Settings) -> Settings:
+    """The same settings, with what the service makes itself where they name nobody to believe, or nothing to seal with.
 
     That is done beside an embedded database only. Raises SettingsError where there is nobody, a secret cannot be read
-    or made, or issuers get into each other's way.
+    or made, issuers get into each other's way, or a peer is of nobody's users.
     """
     if settings.jwt_secret is not None or settings.issuers or settings.user_header:
         identity.check_apart(settings.all_issuers)
-        return settings
-    if not settings.embedded:
+    elif settings.embedded:
+        settings = dataclasses.replace(settings, jwt_secret=_own_secret(settings, "jwt_secret"))
+    else:
         raise SettingsError(
             f"{variable('jwt_secret')} is not set: with a database of your own, the service needs the secret that "
             "your tokens are signed with, or [[issuers]] in favsync.toml"
         )
-    path = settings.data_dir / "jwt_secret"
+    if not settings.peers:
+        return settings
+    of_users = {entity.name for entity in settings.entities if entity.scope is Scope.USER}
+    check_peers(settings.peers, of_users, {tenant for tenant, _ in settings.spaces})
+    if settings.link_keys:
+        return settings
+    if not settings.embedded:
+        raise SettingsError(
+            f"{variable('link_keys')} is not set: with a database of your own, the service needs a secret to seal "
+            "what users entrust to it for their [[peers]]"
+        )
+    return dataclasses.replace(settings, link_keys=(_own_secret(settings, "link_key"),))
+
+
+def _own_secret(settings: Settings, name: str) -> str:
+    """The secret of this name in the data directory, made where there is none. Raises SettingsError."""
+    path = settings.data_dir / name
     try:
         make_data_dir(settings.data_dir)
         if not path.exists():
-            _log.info("making a secret to sign tokens with", path=str(path))
+            _log.info("making a secret", path=str(path))
         secret = ensure_secret(path)
         is_secret(secret)
     except OSError as error:
         raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
     except marshmallow.ValidationError as error:
         raise SettingsError(f"{path}: {error.messages[0]}; remove the file to get a new one") from None
-    return dataclasses.replace(settings, jwt_secret=secret)
+    return secret
 
 
 def shown(settings: Settings) -> dict[str, str]:
@@ -269,7 +296,7 @@ def shown(settings: Settings) -> dict[str, str]:
         if value is None:
             rows[name] = "(made in data_dir)" if name == "jwt_secret" and settings.embedded else ""
         elif isinstance(value, tuple):
-            rows[name] = ", ".join(map(str, value))
+            rows[name] = ", ".join(map(str, [MASK] * len(value) if field.metadata["secret"] else value))
         elif isinstance(value, bool):
             rows[name] = str(value).lower()
         elif isinstance(value, float):
@@ -280,6 +307,7 @@ def shown(settings: Settings) -> dict[str, str]:
             rows[name] = without_password(value) if name == "database_url" else MASK
     for index, issuer in enumerate(settings.issuers):
         rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"
+    rows |= {f"peers.{peer.name}": f"{peer.entity} of {peer.tenant} with {peer.url}" for peer in settings.peers}
     rows |= {f"entities.{entity.name}": summary(entity) for entity in settings.entities}
     if header := settings.user_header:
         rows["user_header"] = f"{header.name} for {header.tenant}/{header.namespace}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import environs
 
+from favsync import peering
 from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import Entity
 from favsync.catalog.lines import Lines
@@ -17,7 +18,7 @@ from favsync.identity import issuers as identity
 
 PREFIX = "FAVSYNC_"
 CONFIG_NAME = "favsync.toml"
-TABLES = ("issuers", "user_header", "entities")
+TABLES = ("issuers", "user_header", "entities", "peers")
 
 
 def variable(name: str) -> str:
@@ -39,7 +40,7 @@ def from_environment(names: Collection[str]) -> tuple[dict[str, object], list[st
             raise SettingsError(f"{variable(name)}_FILE: cannot be read") from None
         if value:  # an empty variable is how compose files say "not set"
             found[name] = value
-    ours = {variable(name) for name in names} | {"FAVSYNC_CONFIG"}
+    ours = {variable(name) for name in names} | {"FAVSYNC_CONFIG", "FAVSYNC_PEER_TOKEN"}
     known = ours | {f"{name}_FILE" for name in ours}
     warnings = [
         f"{name} is not a setting{did_you_mean(name, ours)}"
@@ -62,6 +63,8 @@ def from_file(config: Path | None, names: Collection[str]) -> tuple[dict[str, ob
             tables["issuers"] = identity.read_issuers(content.pop("issuers"), path.parent)
         if "user_header" in content:
             tables["user_header"] = identity.read_user_header(content.pop("user_header"))
+        if "peers" in content:
+            tables["peers"] = peering.read_peers(content.pop("peers"), path.parent)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error.detail}") from None
     if "entities" in content:

@@ -171,7 +171,7 @@ def test_a_backup_amid_writes_is_of_one_instant_and_comes_back_whole(data_dir: P
     assert f": {count} records, " in saved.stdout
     first, second = done.stdout.splitlines()
     assert first == f"restored in {restored}: {count} records"
-    assert f"{restored}/jwt_secret" in second
+    assert f"link_key of the old data directory to {restored}, " in second
 
     with Service(data_dir=restored) as service:
         whole = service.request("GET", GET, headers={"If-None-Match": after.headers["ETag"]})

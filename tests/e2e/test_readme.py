@@ -26,14 +26,31 @@ class Served:
     """What a page's `make serve` has started: the environment for its commands, and what it printed."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = str(free.getsockname()[1])
+        self.port, self._peer_port = _free_port(), _free_port()
+        self._folder = folder
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("FAVSYNC_", "MAKE"))}
         self.environment = clean | {"FAVSYNC_PORT": self.port, "FAVSYNC_DATA_DIR": str(folder / "readme")}
         self.printed = ""
         self._out = folder / "printed"
         self._process: subprocess.Popen[bytes] | None = None
+        self._beside: subprocess.Popen[bytes] | None = None
+
+    def here(self, text: str) -> str:
+        """With ports that are free, and files that nobody else has."""
+        config = self._folder / "peers.toml"
+        config.write_text((ROOT / "examples/peers.toml").read_text().replace(":8090", f":{self._peer_port}"))
+        text = text.replace("examples/peers.toml", str(config)).replace("build/peer", str(self._folder / "peer"))
+        return text.replace(":8080", f":{self.port}").replace(":8090", f":{self._peer_port}")
+
+    def start_beside(self, commands: list[str]) -> None:
+        """The other backend, by the last of the commands."""
+        *before, last = (self.here(command) for command in commands)
+        _run("\n".join(before), self.environment)
+        self._beside = subprocess.Popen(
+            ["/bin/bash", "-c", f"exec {last} --port {self._peer_port}"], cwd=ROOT, stdout=subprocess.PIPE
+        )
+        assert self._beside.stdout
+        assert b"listening" in self._beside.stdout.readline()
 
     def start(self, command: str) -> None:
         """In place of what runs already."""
@@ -48,7 +65,14 @@ class Served:
             time.sleep(0.1)
         self.printed = self._out.read_text()
 
+    def end(self) -> None:
+        self.stop()
+        if self._beside is not None:
+            self._beside.terminate()
+            self._beside.communicate(timeout=20)
+
     def stop(self) -> None:
+        """The service, and not what is beside it."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
             assert self._process.wait(20) in (
@@ -64,7 +88,13 @@ def served(session_dir: Path) -> Iterator[Served]:
     serving = Served(session_dir)
     serving.start("make serve")
     yield serving
-    serving.stop()
+    serving.end()
+
+
+def _free_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
 
 
 def _run(script: str, environment: dict[str, str]) -> str:
@@ -90,8 +120,8 @@ def test_what_make_serve_prints_can_be_pasted(served: Served) -> None:
         (
             "README.md",
             [
-                "serve", "serve", "goes on until Ctrl-C", "not run by the test of this page, which is one of them",
-                "needs a server of yours",
+                "serve", "beside", "serve", "serve", "goes on until Ctrl-C",
+                "not run by the test of this page, which is one of them", "needs a server of yours",
             ],
         ),
         ("docs/operate.md", []),
@@ -105,11 +135,13 @@ def test_its_commands_print_what_it_says(served: Served, page: str, not_run: lis
     ran = 0
     for reason, text in blocks:
         if reason == "serve" and ran:
-            served.start(text.removeprefix("$ ").strip())
+            served.start(served.here(text).removeprefix("$ ").strip())
+        parts = [_split(part) for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]]
+        if reason == "beside":
+            served.start_beside([command for command, _ in parts])
         if reason:
             continue
-        parts = [_split(part) for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]]
-        script = "\n".join(f"{command}; echo; echo ---" for command, _ in parts).replace(":8080", f":{served.port}")
+        script = served.here("\n".join(f"{command}; echo; echo ---" for command, _ in parts))
         keep = f"declare -p | grep -E '^declare -- (TOKEN|BACKEND|CURSOR)=' >{kept} || true"
         printed = _run(f"source {kept}\n{script}\n{keep}", served.environment)
         assert [part.strip() for part in printed.split("\n---\n")[:-1]] == [output for _, output in parts]

@@ -64,7 +64,7 @@ def dsn(shared_dsn: str) -> Iterator[str]:
 
 async def _empty(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
-    for table in ("records", "streams", "feed_pending", "feed", "feed_head", "epoch", "entities"):
+    for table in ("records", "streams", "feed_pending", "feed", "feed_head", "epoch", "entities", "links"):
         await connection.execute(f"DELETE FROM {table}")
     await connection.close()
 

@@ -15,12 +15,18 @@ from favsync.http import keys, openapi, respond
 from favsync.http.doors import EVENTS, Answer, Door
 from favsync.identity import issuers
 from favsync.identity.authenticator import Identity
+from favsync.peering import read_peers
 from favsync.settings import Settings
 from tests.http.conftest import SECRET, Client, Serve, bearer, token
 from tests.http.declared import backend, declared
 
 PROTOCOL = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
-SAMPLE = {"{name}": "not-found"}
+SAMPLE = {"{name}": "not-found", "{peer}": "venue"}
+LINK = "/peers/venue/link"
+LINKED: dict[str, Any] = {
+    "link_keys": ("a key for tests, of 32 bytes and more",),
+    "peers": read_peers([{"name": "venue", "url": "http://127.0.0.1:1"}], Path()),
+}
 OTHER_SECRET = "the secret of another tenant's issuer"
 # By its date each is told apart, for all are of the same item.
 ANNS, THEIRS = "2020-01-01T00:00:00.111Z", "2020-01-02T00:00:00.222Z"
@@ -44,7 +50,9 @@ def sample(item: str, date: str) -> dict[str, str]:
 
 
 def body_for(path: str) -> object:
-    """What a POST there may carry."""
+    """What a POST or PUT there may carry."""
+    if path == "/peers/{peer}/link":
+        return {"token": "theirs"}
     records = [sample("theirs" if path == "/sync/sessions" else "same", THEIRS)]
     return {"favorites": records, "notes": records} if path == "/sync" else records
 
@@ -65,7 +73,7 @@ async def test_the_table_of_who_may_pass(serve: Serve) -> None:
     other = issuers.read_issuers(
         [{"iss": "other", "secrets": [OTHER_SECRET], "tenant": "other", "scopes": [issuers.SYNC_ANY]}], Path()
     )
-    client = await serve(issuers=other, entities=DECLARED)
+    client = await serve(issuers=other, entities=DECLARED, **LINKED)
     elsewhere = {"secret": OTHER_SECRET, "iss": "other"}
     callers = {
         "no token": {},
@@ -79,6 +87,7 @@ async def test_the_table_of_who_may_pass(serve: Serve) -> None:
     for tenant, headers in (("main", backend()), ("other", backend(claims=elsewhere))):
         await client.post("/sync/sessions", json=[sample("shared", SHARED[tenant])], headers=headers)
     await client.post("/sync", json=ANNS_RECORDS, headers=bearer("ann"))
+    assert (await client.put(LINK, json={"token": "ann's"}, headers=bearer("ann"))).status == 200
     await placed(client, {f"/feed/{name}" for name in ("favorites", "notes", "sessions")}, callers["`feed:read`"])
     rows: dict[tuple[str, ...], list[str]] = {}
     assert len(routes(client.app)) > 30
@@ -87,7 +96,7 @@ async def test_the_table_of_who_may_pass(serve: Serve) -> None:
         for name, headers in callers.items():
             await client.post("/sync", json=ANNS_RECORDS, headers=bearer("ann"))
             url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
-            body = body_for(path) if method == "POST" else None
+            body = body_for(path) if method in ("POST", "PUT") else None
             sent = headers | {"Prefer": "return=representation"}
             response = await client.request(method, url, headers=sent, json=body)
             text, status = await response.text(), response.status
@@ -106,6 +115,7 @@ async def test_the_table_of_who_may_pass(serve: Serve) -> None:
             assert [one["actionDate"] for records in content.values() for one in records] == [ANNS] * 2, (
                 f"{method} {path} changed what is Ann's"
             )
+            assert (await client.get(LINK, headers=bearer("ann"))).status == 200, f"{method} {path} ended Ann's link"
         if method == "OPTIONS":
             assert set(cells) == {"204"}
         else:
@@ -214,7 +224,7 @@ async def test_every_header_is_described(client: Client) -> None:
     met: set[object] = set()
     for method, path in routes(client.app):
         url = re.sub(r"\{\w+\}", lambda match: SAMPLE[match[0]], path)
-        body = body_for(path) if method == "POST" else None
+        body = body_for(path) if method in ("POST", "PUT") else None
         etag = (await client.get(url, headers=bearer())).headers.get("ETag", "x")
         for headers, params in (
             (bearer(), {}), ({}, {}), (bad, {}), (bearer(), gone), (bearer(), {"after": "x"}),

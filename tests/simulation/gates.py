@@ -153,6 +153,10 @@ class Gates:
     async def terminate(self, pid: int) -> None:
         """Ends what a sequencer has begun, uncommitted."""
         await self.connection.execute("SELECT pg_terminate_backend($1)", pid)
+        await self.ended(pid)
+
+    async def ended(self, pid: int) -> None:
+        """Returns when it has come to an end: that of a killed process finds nobody behind what it did last."""
         await until(lambda: self.connection.fetchval(_GONE, pid))
 
     async def busy(self) -> bool:

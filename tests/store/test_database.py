@@ -85,7 +85,7 @@ async def test_a_role_that_may_create_nothing_can_serve(dsn: str, connection: as
     role = f"r{uuid.uuid4().hex}"
     await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
     await connection.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}")
-    await connection.execute(f"GRANT DELETE ON streams, records, feed_head, feed, epoch TO {role}")
+    await connection.execute(f"GRANT DELETE ON streams, records, feed_head, feed, epoch, links TO {role}")
     password = dsn.split(":")[2].split("@", maxsplit=1)[0]
     target = {"dsn": dsn.replace(f"favsync:{password}", f"{role}:x")}
     other = Database(pool_size=1, declared={})

@@ -2,7 +2,7 @@
 SELECT string_agg(what, ', ' ORDER BY what)
   FROM (
     SELECT privilege || ' on ' || name AS what
-      FROM unnest(ARRAY['streams', 'records', 'feed_pending', 'feed_head', 'feed', 'epoch', 'entities']) name,
+      FROM unnest(ARRAY['streams', 'records', 'feed_pending', 'feed_head', 'feed', 'epoch', 'entities', 'links']) name,
            unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
      WHERE NOT has_table_privilege(name, privilege)
      UNION ALL

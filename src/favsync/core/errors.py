@@ -6,6 +6,7 @@
     │   ├── InvalidRecords          readable, and wrong in the named places
     │   ├── Unauthenticated         no token, or one that proves nothing
     │   ├── InsufficientScope       a token that proves who, and does not allow this
+    │   ├── NotThere                nothing of that name, or nothing yet
     │   ├── CursorExpired           a cursor that this feed cannot continue from
     │   ├── RequestTimeout          a body that does not come
     │   ├── BodyTooLarge
@@ -78,6 +79,10 @@ class InsufficientScope(RequestError):
     def __init__(self, scope: str = "") -> None:
         self.scope = scope
         super().__init__()
+
+
+class NotThere(RequestError):
+    """There is no such thing."""
 
 
 class CursorExpired(RequestError):

@@ -15,10 +15,10 @@ from favsync.core.fields import pointer_to
 from favsync.core.merge import Outcome
 from favsync.core.record import Record, entity_key
 from favsync.entities import forms as reading
-from favsync.entities import owners, schemas
+from favsync.entities import schemas
 from favsync.entities.forms import Form, Refused, Terms
 from favsync.entities.view import Shown, View
-from favsync.http import keys
+from favsync.http import keys, owners
 from favsync.http.body import read_json
 from favsync.http.events import wants_events
 from favsync.http.headers import clock_offset_us, preferences

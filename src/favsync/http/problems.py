@@ -66,6 +66,9 @@ TABLE: dict[type[errors.FavsyncError], Problem] = {
         403, "insufficient-scope", "The token does not allow this",
         "Ask the issuer for a token with the scope that `scope` names. The issuer must be allowed to grant it, too.",
     ),
+    errors.NotThere: Problem(
+        404, "not-found", "Not found", "Nothing is at this path; `/openapi.json` lists what may be."
+    ),
     errors.RequestTimeout: Problem(
         408, "request-timeout", "The request did not come in time", "Send it again, on a new connection."
     ),
@@ -103,7 +106,7 @@ PLAIN = {
     problem.status: problem
     for problem in (
         Problem(400, "bad-request", "Bad request", "What was sent is not HTTP as RFC 9112 has it. Mend the client."),
-        Problem(404, "not-found", "Not found", "Nothing is at this path; `/openapi.json` lists what is."),
+        TABLE[errors.NotThere],
         Problem(405, "method-not-allowed", "Method not allowed", "The header Allow says what this path answers."),
         TABLE[errors.RequestTimeout],
         Problem(414, "uri-too-long", "URI too long", "Mend the client: nothing here needs a line of that length."),

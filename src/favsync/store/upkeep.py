@@ -1,4 +1,4 @@
-"""What is done to a database by hand, whether a service runs on it or not: purging a feed, ending an epoch."""
+"""What is done to a database by hand, whether a service runs on it or not: purges, epochs, keys."""
 
 import contextlib
 import uuid
@@ -9,9 +9,11 @@ from pathlib import Path
 import asyncpg
 
 from favsync.core.errors import DatabaseError
-from favsync.store import clients, epoch, migrate, purging, sql
+from favsync.identity.vault import Vault
+from favsync.store import clients, epoch, migrate, purging, resealing, sql
 from favsync.store.database import CONNECT_TIMEOUT_S, IDENTITY
 from favsync.store.purging import Purged
+from favsync.store.resealing import Resealed
 
 _AGO = sql.query("database/ago")
 
@@ -45,6 +47,12 @@ async def new_epoch(database: Path | str) -> uuid.UUID:
     if begun is None:
         raise DatabaseError("somebody else has begun an epoch at the same moment")
     return begun
+
+
+async def reseal(database: Path | str, vault: Vault) -> Resealed:
+    """Seals what users have entrusted for their links with the vault's first key. Raises OperatorError."""
+    async with _reached(database) as connection:
+        return await resealing.reseal(connection, vault)
 
 
 @contextlib.asynccontextmanager

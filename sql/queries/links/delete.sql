@@ -1,0 +1,2 @@
+-- Forgets a link.
+DELETE FROM links WHERE user_id = $1 AND peer = $2 RETURNING peer
