@@ -75,6 +75,24 @@ def test_the_kept_figures_are_of_these_measurements(quick: tuple[str, dict[str, 
     assert not any(part["circumstances"]["quick"] for part in kept.values())
 
 
+def test_links_are_measured(tmp_path: Path) -> None:
+    """Each link has its cycles, in each way that a peer may be; and what is kept is of this measurement."""
+    out = tmp_path / "links.json"
+    command: list[str | Path] = [sys.executable, "-m", "bench.links", "--quick", "--out", out]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    written = json.loads(out.read_text())
+    _check_figures(written, done.stdout)
+    rest, *loads = written["links"]["tables"]["links"]["rows"].values()
+    assert rest["cycles/s"] == 0
+    assert all(load["cycles/s"] > 0 and load["service, MiB"] > 0 for load in loads)
+    assert all(0 < load["p50"] <= load["p99"] <= load["longest"] for load in loads[1:])
+    assert not any(load["POSTs"] for load in loads)
+    kept = json.loads((ROOT / "bench" / "results" / "links.json").read_text())
+    assert _shape(kept) == _shape(written)
+    assert kept["links"]["circumstances"]["quick"] is False
+
+
 @pytest.mark.timeout(540)  # two minutes, on a machine that does nothing else
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 def test_the_service_is_measured_against_its_database(tmp_path: Path) -> None:
