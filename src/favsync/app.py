@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from pathlib import Path
 from typing import Any
 
-import orjson
 from aiohttp import web
 
 from favsync import client
 from favsync.ahead import Ahead
-from favsync.client.records import write
+from favsync.client.records import content
 from favsync.client.turns import in_turns
 from favsync.core.rate import RateLimiter
 from favsync.entities import doors as entities
@@ -141,8 +140,7 @@ def judge(form: Form) -> Judge:
     """What the doors of an entity would say of records that a peer has."""
 
     async def judged(records: Sequence[client.Record]) -> list[Judged | str]:
-        content = [orjson.loads(write(record)) async for record in in_turns(records)]
-        candidates, _ = await form.read(content, _NOBODYS, prefix="")
+        candidates, _ = await form.read([content(one) async for one in in_turns(records)], _NOBODYS, prefix="")
         return [one.detail if isinstance(one, Refused) else Judged(one.version, one.fields) for one in candidates]
 
     return judged

@@ -7,14 +7,13 @@ import typer
 from rich.console import Console
 
 from favsync.cli_common import until_stopped
-from favsync.client import Bearer, ForbiddenAddress, Session, Timeouts
+from favsync.client import SEED, Bearer, ForbiddenAddress, Session, Timeouts
 from favsync.conformance import Finding, Probe, Report, Target, Tell, examine, printing
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.identity.tables import HEADER
 from favsync.peering import USER
 from favsync.setting_fields import parse_duration_s
 
-GET, POST = "/getUserFavorites", "/postUserFavorites"
 ITEM_PREFIX_MAX = ITEM_LENGTH_MAX - 100  # behind it comes what the items of a run are told apart by
 TIMEOUT_S_MAX = 300.0
 
@@ -25,8 +24,8 @@ def check(  # noqa: PLR0913 -- each is an option of the command
     token: Annotated[
         str, typer.Option(envvar="FAVSYNC_PEER_TOKEN", help="Of a user of it; as a variable it is in no process list.")
     ],
-    get: Annotated[str, typer.Option(help="Path of the list.")] = GET,
-    post: Annotated[str, typer.Option(help="Path of the writes.")] = POST,
+    get: Annotated[str, typer.Option(help="Path of the list.")] = SEED.read,
+    post: Annotated[str, typer.Option(help="Path of the writes.")] = SEED.write,
     user: Annotated[str | None, typer.Option(help="What {user} in a path stands for.")] = None,
     header: Annotated[
         str | None, typer.Option(help="The header whose value the token is, in place of a bearer's Authorization.")
@@ -53,7 +52,7 @@ def check(  # noqa: PLR0913 -- each is an option of the command
         raise typer.BadParameter(f"{error}{hint}", param_hint="URL") from None
     target = Target(base, token, get, post, header, user)
     _check(target, item)
-    paths = {name: path for name, path, usual in (("get", get, GET), ("post", post, POST)) if path != usual}
+    paths = {name: path for name, path, usual in (("get", get, SEED.read), ("post", post, SEED.write)) if path != usual}
     report, console = Report(str(base), named=paths, header=header), Console(highlight=False)
 
     def tell(finding: Finding) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import quote
 
 from marshmallow import fields, validate
 
 from favsync.catalog.entity import FAVORITES
+from favsync.client import SEED
 from favsync.core.errors import SettingsError
 from favsync.core.reconcile import Absence, Rules
 from favsync.core.record import DEFAULT_TENANT
@@ -20,6 +22,13 @@ from favsync.setting_fields import Duration, bounds
 PEERS_MAX = 100
 PREFIX_LENGTH_MAX = 64
 USER = "{user}"
+BATCH = 100  # records in one POST, unless the settings say otherwise
+
+# Of what a peer may make us hold. The work is done in turns, so that of what is unpacked there is one at a time.
+ANSWER_BYTES_MAX = 16 * 1024 * 1024
+LIST_BYTES_MAX = 32 * 1024 * 1024
+LIST_RECORDS_MAX = 100_000
+
 _PRECISION_US = {"us": 1, "ms": 1000, "s": 1_000_000}
 _PATH = re.compile(r"/[A-Za-z0-9._~/{}?=&%:@!$'()*+,;-]{0,500}\Z", re.ASCII)
 
@@ -73,13 +82,6 @@ class Peer:
         return self.header is None
 
 
-class _RenewalTable(tables.Table):
-    url = tables.text(required=True, validate=tables.is_url)
-    client_id = tables.text(required=True)
-    client_secret = tables.text()
-    client_secret_file = tables.text()
-
-
 class _HeaderTable(tables.Table):
     name = tables.text(required=True, validate=validate.Regexp(tables.HEADER, error="is not the name of a header"))
     value = tables.text()
@@ -99,8 +101,8 @@ def _one_of(*choices: str) -> fields.String:
 class _PeerTable(tables.Table):
     name = tables.name(required=True)
     url = tables.text(required=True, validate=tables.is_url)
-    get = _path("/getUserFavorites")
-    post = _path("/postUserFavorites")
+    get = _path(SEED.read)
+    post = _path(SEED.write)
     entity = tables.text(load_default=FAVORITES.name)
     tenant = tables.text(load_default=DEFAULT_TENANT, validate=validate.Regexp(tables.NAME, error="is not a tenant"))
     direction = _one_of(*Direction)
@@ -108,7 +110,7 @@ class _PeerTable(tables.Table):
     timeout = Duration(load_default=15.0, validate=bounds(0.1, 300))
     per_s = fields.Float(load_default=20.0, validate=bounds(0.01, 100_000))
     at_once = fields.Integer(load_default=8, validate=bounds(1, 1000))
-    batch = fields.Integer(load_default=100, validate=bounds(1, 10_000))
+    batch = fields.Integer(load_default=BATCH, validate=bounds(1, 10_000))
     prefix = tables.text(
         load_default="", validate=validate.Length(max=PREFIX_LENGTH_MAX, error="may have {max} characters")
     )
@@ -116,8 +118,13 @@ class _PeerTable(tables.Table):
     absence = _one_of(*Absence)
     max_delete_percent = fields.Float(load_default=30.0, validate=bounds(0, 100))
     header = fields.Nested(_HeaderTable)
-    oauth = fields.Nested(_RenewalTable)
+    oauth = fields.Nested(tables.ClientTable)
     networks = fields.List(tables.text())
+
+
+def named(path: str, account: str | None) -> str:
+    """The path for an account: whatever that holds, it is one segment, or one value, of what the settings say."""
+    return path.replace(USER, quote(account or "", safe=""))
 
 
 def read_peers(value: object, folder: Path) -> tuple[Peer, ...]:
@@ -185,14 +192,10 @@ def _renewal(place: str, table: dict[str, str], folder: Path) -> Renewal:
 
 
 def _secret(place: str, table: Mapping[str, str], key: str, folder: Path) -> str:
-    """What is said under `key`, or stands in the file that `key`_file names."""
-    file = table.get(f"{key}_file")
-    if (file is None) == (key not in table):
-        raise SettingsError(f"{place}: needs {key} or {key}_file")
-    if file is None:
-        return table[key]
     try:
-        return (folder / file).read_text().strip()
+        return tables.secret(table, key, folder)
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not text"
-        raise SettingsError(f"{place}.{key}_file: {file}: {reason}") from None
+        raise SettingsError(f"{place}.{key}_file: {table[f'{key}_file']}: {reason}") from None
+    except ValueError as error:
+        raise SettingsError(f"{place}: {error}") from None

@@ -1,8 +1,7 @@
 """The service with peers, in this process, on a database of its own and by the real clock."""
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,6 @@ from favsync.peers import patience
 from favsync.settings import Settings
 from favsync.store.database import Database
 from tests.peers.third_party import ThirdParty
-from tests.postgres import Server
 
 SECRET = "a secret for tests, 32 bytes long"
 KEY = "what seals the tokens of these tests"
@@ -91,13 +89,6 @@ class Service:
 
 
 Serve = Callable[..., Awaitable[Service]]
-
-
-@pytest.fixture
-def dsn(postgres: Server) -> Iterator[str]:
-    name = asyncio.run(postgres.create_database())
-    yield postgres.dsn(name)
-    asyncio.run(postgres.drop_database(name))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import quote
@@ -27,7 +28,6 @@ from favsync.client.wire import Wire
 from favsync.core.errors import Fault
 from favsync.core.fields import pointer_to
 
-OK, NOT_MODIFIED = 200, 304
 ANSWER_BYTES_MAX = 32 * 1024 * 1024
 REQUEST_BYTES_MAX = 1_000_000
 PAGES_MAX = 100
@@ -132,9 +132,9 @@ class Client:
         for number in range(self._pages_max):
             answer = await self._wire.ask("GET", url, headers)
             cursor = opaque(answer.headers.get("Sync-Cursor")) or cursor
-            if answer.status == NOT_MODIFIED:
+            if answer.status == HTTPStatus.NOT_MODIFIED:
                 return Pulled([], [], etag, cursor, not_modified=True)
-            if answer.status != OK:  # such as 206: a part, in which what is missing would be taken for gone
+            if answer.status != HTTPStatus.OK:  # such as 206: a part, in which what is missing would be taken for gone
                 raise BadAnswer(f"the service answered {answer.status}, which is no whole list")
             size += len(answer.body)
             if size > self._list_bytes_max:

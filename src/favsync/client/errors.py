@@ -18,10 +18,12 @@ the first time is a duplicate the second time.
 No message holds a token, nor what a service sent that may hold one.
 """
 
+from http import HTTPStatus
+
 from favsync.core.errors import Fault
 
-REQUEST_TIMEOUT, TOO_EARLY = 408, 425  # refusals that are about the moment, and not about the request
-PASSING = (REQUEST_TIMEOUT, TOO_EARLY)
+# Refusals that are about the moment, and not about the request.
+PASSING = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY)
 
 
 class ClientError(Exception):

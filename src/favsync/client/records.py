@@ -134,7 +134,12 @@ def _check_name(value: object, length_max: int, name: str) -> None:
 
 
 def write(record: Record) -> bytes:
-    """JSON for a request. The date as every service writes it, the fields as they were given."""
+    """JSON for a request."""
+    return orjson.dumps(content(record))
+
+
+def content(record: Record) -> dict[str, Json]:
+    """As the wire has it. The date as every service writes it, the fields as they were given."""
     written: dict[str, Json] = {} if record.user is None else {"user": record.user}
     if record.namespace is not None:
         written["namespace"] = record.namespace
@@ -143,7 +148,7 @@ def write(record: Record) -> bytes:
     }  # fmt: skip
     if record.fields is not None and not record.deleted:
         written["fields"] = _plain(record.fields)
-    return orjson.dumps(written)
+    return written
 
 
 def _plain(value: Json) -> Json:

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
@@ -26,7 +27,6 @@ _T = TypeVar("_T")
 _CHUNK_BYTES = 65_536
 _STREAM_CHUNK_BYTES = 16_384  # which takes some milliseconds, were it nothing but empty lines
 _REFUSED_BYTES_MAX = 1_048_576  # of the answer to a request that is refused, with the faults of a batch
-_CLIENT_ERROR = 400
 _AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 
 
@@ -227,7 +227,7 @@ class Stream:
 
 
 async def _body(response: aiohttp.ClientResponse, bytes_max: int) -> tuple[bytes, bool]:
-    refused = response.status >= _CLIENT_ERROR
+    refused = response.status >= HTTPStatus.BAD_REQUEST
     if refused:
         bytes_max = min(bytes_max, _REFUSED_BYTES_MAX)
     body = bytearray()

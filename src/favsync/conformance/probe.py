@@ -7,23 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 import orjson
 from yarl import URL
 
-from favsync.client import BadAnswer, Busy, Clock, Session
+from favsync.client import SEED, BadAnswer, Busy, Clock, Session
 from favsync.client.answers import check_status, json_of, looks_like_html, opaque
+from favsync.client.client import PAGES_MAX
 from favsync.client.links import next_url
 from favsync.client.session import Answer, Request
 from favsync.core import timestamp
 from favsync.core.timestamp import US_PER_DAY, US_PER_MINUTE
+from favsync.peering import ANSWER_BYTES_MAX, LIST_BYTES_MAX, LIST_RECORDS_MAX, named
 
-# What a link reads of a list, and no more.
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
-LIST_BYTES_MAX = 32 * 1024 * 1024
-LIST_RECORDS_MAX = 100_000
-PAGES_MAX = 100
 STEP_US = 2 * US_PER_MINUTE  # between dates that are to differ for a backend of any precision
 SHOWN_WITHIN_S = 5.0  # what was written; later than that is never
 BUSY_TIMES_MAX = 7  # of one request; without a Retry-After the waits double from a second to a minute and more
@@ -39,14 +35,13 @@ class Target:
 
     url: URL
     token: str = field(repr=False)
-    get: str = "/getUserFavorites"
-    post: str = "/postUserFavorites"
+    get: str = SEED.read
+    post: str = SEED.write
     header: str | None = None
     user: str | None = None
 
     def at(self, path: str) -> URL:
-        named = path.replace("{user}", quote(self.user or "", safe=""))
-        return URL(str(self.url).rstrip("/") + named)
+        return URL(str(self.url).rstrip("/") + named(path, self.user))
 
     def proof(self, token: str | None) -> dict[str, str]:
         if token is None:
@@ -111,6 +106,7 @@ class Probe:
         return [one for one in await self.read_raw() if isinstance(one, dict)]
 
     async def read_raw(self) -> list[Json]:
+        """Within what a link reads of a list, and no more."""
         url: URL | None = self.target.at(self.target.get)
         found: list[Json] = []
         size = 0

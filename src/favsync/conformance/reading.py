@@ -15,9 +15,9 @@ from favsync.client.session import Answer
 from favsync.conformance.findings import Finding, differs, fails, ok
 from favsync.conformance.probe import Probe, instant
 from favsync.core.timestamp import US_PER_MINUTE, US_PER_MS, US_PER_S
+from favsync.identity.tables import LOOPBACK
 
 CLOCK_SKEW_US = 10 * US_PER_MINUTE
-LOOPBACK = ("127.0.0.1", "::1", "localhost")  # as favsync.toml has it
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _ZONE = re.compile(r"(?:[Zz]|[+-]00:00|([+-]\d\d:\d\d))\Z", re.ASCII)
 _SIGNED = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)

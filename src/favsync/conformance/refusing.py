@@ -6,8 +6,8 @@ from favsync.conformance.probe import Probe, Records, Reply
 from favsync.conformance.writing import put, stands
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.core.timestamp import US_PER_MINUTE
+from favsync.peering import BATCH
 
-BATCH = 100  # the default of `[[peers]]`
 NO_DATE = "1 day ago"  # before any date as text, which is how some compare them: what is newer can delete it
 _UNDELETABLE = ("a date that is a number", "no date", "no item")
 _LENIENT, _WHOLE, _PARTLY, _NOTHING, _FAULT = "lenient", "whole", "partly", "nothing", "fault"

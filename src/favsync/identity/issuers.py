@@ -100,13 +100,6 @@ class _Audience(fields.Field[tuple[str, ...]]):
         return tuple(listed)
 
 
-class _IntrospectionTable(tables.Table):
-    url = tables.text(required=True, validate=tables.is_url)
-    client_id = tables.text(required=True)
-    client_secret = tables.text()
-    client_secret_file = tables.text()
-
-
 class _IssuerTable(tables.Table):
     iss = tables.text()
     aud = _Audience()
@@ -115,7 +108,7 @@ class _IssuerTable(tables.Table):
     secret_files = fields.List(tables.text(), validate=validate.Length(1, 4, error="must be a list of {min} to {max}"))
     pem_file = tables.text()
     jwks = tables.text(validate=tables.is_url)
-    introspection = fields.Nested(_IntrospectionTable)
+    introspection = fields.Nested(tables.ClientTable)
     tenant = tables.name()
     namespace = tables.name()
     scopes = fields.List(tables.text(validate=validate.OneOf(SCOPES, error="must be one of: {choices}")))
@@ -216,9 +209,5 @@ def _resolve(table: dict[str, Any], kind: str, folder: Path) -> None:
             table["keys"] = from_pem((folder / table.pop("pem_file")).read_bytes())
         case "introspection":
             asked: dict[str, str] = table["introspection"]
-            file = asked.pop("client_secret_file", None)
-            if (file is None) == ("client_secret" not in asked):
-                raise ValueError("needs client_secret or client_secret_file")
-            if file is not None:
-                asked["client_secret"] = (folder / file).read_text().strip()
-            table["introspection"] = Introspection(**asked)
+            secret = tables.secret(asked, "client_secret", folder)
+            table["introspection"] = Introspection(asked["url"], asked["client_id"], secret)

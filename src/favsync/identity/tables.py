@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -43,6 +44,23 @@ def is_url(value: str) -> None:
 
 class Table(marshmallow.Schema):
     error_messages = {"unknown": "there is no such key", "type": "must be a table"}  # noqa: RUF012 -- marshmallow reads it off the class
+
+
+class ClientTable(Table):
+    """Whom to ask, and as which client."""
+
+    url = text(required=True, validate=is_url)
+    client_id = text(required=True)
+    client_secret = text()
+    client_secret_file = text()
+
+
+def secret(table: Mapping[str, str], key: str, folder: Path) -> str:
+    """What is said under `key`, or stands in the file that `key`_file names. Raises OSError, ValueError."""
+    file = table.get(f"{key}_file")
+    if (file is None) == (key not in table):
+        raise ValueError(f"needs {key} or {key}_file")
+    return table[key] if file is None else (folder / file).read_text().strip()
 
 
 def load(schema: marshmallow.Schema, place: str, value: object) -> dict[str, Any]:

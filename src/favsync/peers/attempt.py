@@ -6,7 +6,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, TypeVar
-from urllib.parse import quote
 
 import structlog
 
@@ -25,7 +24,7 @@ from favsync.client import (
 from favsync.core.errors import Unavailable
 from favsync.identity.vault import Credentials, Unreadable, Vault
 from favsync.metrics import Metrics
-from favsync.peering import USER, Peer
+from favsync.peering import ANSWER_BYTES_MAX, LIST_BYTES_MAX, LIST_RECORDS_MAX, Peer, named
 from favsync.peers import findings, memory
 from favsync.peers.caller import Caller, Pace, Unrenewed
 from favsync.peers.cycle import Cycle, Done, Judge, Push
@@ -36,11 +35,6 @@ from favsync.store.links import Claim, Found
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
-
-# Of what a peer may make us hold. The work is done in turns, so that of what is unpacked there is one at a time.
-ANSWER_BYTES_MAX = 16 * 1024 * 1024
-LIST_BYTES_MAX = 32 * 1024 * 1024
-LIST_RECORDS_MAX = 100_000
 
 KEPT_TIMES, KEPT_PAUSE_S = 10, 1.0  # for our database to come back, where something would be lost
 
@@ -137,8 +131,9 @@ class Attempts:
 
     async def _cycle(self, claimed: Claim, credentials: Credentials, caller: Caller, session: Session) -> Done:
         parts, peer = self._parts, self._peer
+        paths = Paths(named(peer.get, credentials.account), named(peer.post, credentials.account))
         client = Client(
-            peer.url, caller, entity=peer.entity, paths=_paths(peer, credentials.account), session=session, retry=None,
+            peer.url, caller, entity=peer.entity, paths=paths, session=session, retry=None,
             bytes_max=ANSWER_BYTES_MAX, list_bytes_max=LIST_BYTES_MAX, list_records_max=LIST_RECORDS_MAX,
         )  # fmt: skip
         judge, recall = parts.judges[peer.entity], functools.partial(memory.recall, claimed.memory, peer)
@@ -156,12 +151,6 @@ class Attempts:
         if not self._warned:
             self._warned = True
             _log.error("links cannot be opened: the key that sealed them is not among link_keys", peer=self._peer.name)
-
-
-def _paths(peer: Peer, account: str | None) -> Paths:
-    """`account` as one segment, or one value: whatever it holds, the path is the one that the settings say."""
-    name = quote(account or "", safe="")
-    return Paths(peer.get.replace(USER, name), peer.post.replace(USER, name))
 
 
 async def patiently(step: Callable[[], Awaitable[_T]]) -> _T:

@@ -17,11 +17,11 @@ from favsync.client import Bearer, Busy, ClientError, Clock, Session, Unauthoriz
 from favsync.client.answers import check_status, json_of
 from favsync.client.session import Answer, Request
 from favsync.core.rate import RateLimiter
+from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.identity.vault import Credentials
 from favsync.peering import Peer, Renewal
 
 ANSWER_BYTES_MAX = 64 * 1024  # of whoever gives tokens
-TOKEN_LENGTH_MAX = 8192
 _TOKEN = re.compile(rf"[!-~]{{1,{TOKEN_LENGTH_MAX}}}")
 _ENDED = "invalid_grant"
 # RFC 6749, section 5.2: these are about how we ask, and no user can mend them.

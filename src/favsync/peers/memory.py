@@ -17,7 +17,7 @@ _RECORD_BYTES = 10  # of a record, as it is packed, at least
 _LEVEL = 1  # dates and items shrink to a third at once, and little more later
 
 
-def place(peer: Peer) -> str:
+def _place(peer: Peer) -> str:
     """Whose list is remembered: at another place that list says nothing, and least of all what was deleted."""
     return orjson.dumps([peer.url, peer.get, peer.entity, peer.tenant, peer.prefix]).decode()
 
@@ -34,7 +34,7 @@ def untagged(peer: Peer, stored: str | None) -> str | None:
 
 
 def _terms(peer: Peer) -> str:
-    terms = [place(peer), peer.post, peer.direction, repr(peer.rules)]
+    terms = [_place(peer), peer.post, peer.direction, repr(peer.rules)]
     return hashlib.sha256(orjson.dumps(terms)).hexdigest()[:16]
 
 
@@ -54,7 +54,7 @@ async def recall(packed: bytes | None, peer: Peer) -> Memory:
 def _pack(memory: Memory, peer: Peer) -> bytes:
     shadow = {item: _written(version) for item, version in memory.shadow.items()}
     offers = {item: [*_written(offer.version), offer.times, offer.restamped] for item, offer in memory.offers.items()}
-    return zlib.compress(orjson.dumps([_LAYOUT, place(peer), shadow, offers]), _LEVEL)
+    return zlib.compress(orjson.dumps([_LAYOUT, _place(peer), shadow, offers]), _LEVEL)
 
 
 def _unpack(packed: bytes, peer: Peer) -> Memory:
@@ -62,7 +62,7 @@ def _unpack(packed: bytes, peer: Peer) -> Memory:
     if layout != _LAYOUT:
         return Memory()
     where, shadow, offers = rest
-    if where != place(peer):
+    if where != _place(peer):
         return Memory()
     return Memory(
         {item: _version(*parts) for item, parts in shadow.items()},

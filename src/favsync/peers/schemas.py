@@ -8,9 +8,9 @@ from marshmallow import fields, validate
 from favsync.catalog.types import checked_text
 from favsync.core import timestamp
 from favsync.core.record import SUBJECT_LENGTH_MAX
+from favsync.http.auth import TOKEN_LENGTH_MAX
 from favsync.store.links import Link
 
-TOKEN_LENGTH_MAX = 8192
 _PRINTED = r"^[!-~]+$"
 
 
