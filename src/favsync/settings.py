@@ -85,7 +85,7 @@ class Settings:
     link_keys: tuple[str, ...] = _setting(
         Secrets(),
         "Secrets, by commas, 32 bytes or more each, that seal users' tokens for peers: the first seals, all open; "
-        "needed for `[[peers]]` with `database_url`, made in `data_dir` without",
+        "needed for `[[peers]]` with `database_url`, made in `data_dir` without, as the file `link_key`",
         (),
         secret=True,
     )
@@ -234,6 +234,7 @@ def load(
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
     own = [f"entities.{entity.name}" for entity in tables.get("entities", ()) if entity is not FAVORITES]
+    own += [f"peers.{peer.name}" for peer in tables.get("peers", ())]
     origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in (*tables, *own)}
     settings = Settings(**loaded, **tables)
     if settings.metrics_port and settings.metrics_port == settings.port:
@@ -252,7 +253,7 @@ def with_secrets(settings: Settings) -> Settings:
     if settings.jwt_secret is not None or settings.issuers or settings.user_header:
         identity.check_apart(settings.all_issuers)
     elif settings.embedded:
-        settings = dataclasses.replace(settings, jwt_secret=_own_secret(settings, "jwt_secret"))
+        settings = dataclasses.replace(settings, jwt_secret=_own(settings, "jwt_secret", FIELDS["jwt_secret"]))
     else:
         raise SettingsError(
             f"{variable('jwt_secret')} is not set: with a database of your own, the service needs the secret that "
@@ -269,23 +270,23 @@ def with_secrets(settings: Settings) -> Settings:
             f"{variable('link_keys')} is not set: with a database of your own, the service needs a secret to seal "
             "what users entrust to it for their [[peers]]"
         )
-    return dataclasses.replace(settings, link_keys=(_own_secret(settings, "link_key"),))
+    return dataclasses.replace(settings, link_keys=_own(settings, "link_key", FIELDS["link_keys"]))
 
 
-def _own_secret(settings: Settings, name: str) -> str:
-    """The secret of this name in the data directory, made where there is none. Raises SettingsError."""
+def _own(settings: Settings, name: str, field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 -- what the field gives
+    """What the file of this name in the data directory says; it is made where there is none. Raises SettingsError."""
     path = settings.data_dir / name
     try:
         make_data_dir(settings.data_dir)
         if not path.exists():
             _log.info("making a secret", path=str(path))
-        secret = ensure_secret(path)
-        is_secret(secret)
+        found = field.metadata["field"].deserialize(ensure_secret(path))
     except OSError as error:
         raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
     except marshmallow.ValidationError as error:
-        raise SettingsError(f"{path}: {error.messages[0]}; remove the file to get a new one") from None
-    return secret
+        what = "put back what was there, or remove the file to get a new one"
+        raise SettingsError(f"{path}: {error.messages[0]}; {what}") from None
+    return found
 
 
 def shown(settings: Settings) -> dict[str, str]:
@@ -293,8 +294,11 @@ def shown(settings: Settings) -> dict[str, str]:
     rows = {}
     for name, field in FIELDS.items():
         value = getattr(settings, name)
-        if value is None:
-            rows[name] = "(made in data_dir)" if name == "jwt_secret" and settings.embedded else ""
+        made = settings.embedded and (name == "jwt_secret" or (name == "link_keys" and settings.peers))
+        if not value and made:
+            rows[name] = "(made in data_dir)"
+        elif value is None:
+            rows[name] = ""
         elif isinstance(value, tuple):
             rows[name] = ", ".join(map(str, [MASK] * len(value) if field.metadata["secret"] else value))
         elif isinstance(value, bool):

@@ -76,7 +76,8 @@ def test_what_keeps_the_commands_from_a_database_is_said_in_one_sentence(
 def test_a_secret_that_was_cut_short_is_not_signed_with(data_dir: Path) -> None:
     favsync("token", "ann", data_dir=data_dir)
     (data_dir / "jwt_secret").write_text("")
-    said = f"favsync: {data_dir}/jwt_secret: must be at least 32 bytes long; remove the file to get a new one\n"
+    said = f"favsync: {data_dir}/jwt_secret: must be at least 32 bytes long; put back what was there, or "
+    said += "remove the file to get a new one\n"
     assert favsync("token", "ann", data_dir=data_dir).stderr == said
 
 

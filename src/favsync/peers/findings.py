@@ -37,7 +37,7 @@ def stopped(claimed: Claim, what: str, now_us: int) -> Found:
 
 def keyless(claimed: Claim, now_us: int) -> Found:
     """An operator has to mend that, and no user: with the right keys it goes on as it was."""
-    what = "what was entrusted cannot be opened with the keys of the settings"
+    what = "the token of this link cannot be opened: the key that sealed it is not among link_keys"
     return _left(claimed, _error(what, now_us), claimed.failures + 1, needs_login=False, wait_s=KEYLESS_S)
 
 
