@@ -38,6 +38,8 @@ def check(  # noqa: PLR0913 -- each is an option of the command
 ) -> None:
     """Try whether a backend can be synced with, and by which settings. It writes items of its own, and deletes them.
 
+    With the token of an account that is there for it: what it writes would come to whoever is linked with that account.
+
     Ends with 0 where it can, with 1 where not, and with 2 where the command is wrong.
     """
     timeout_s = _timeout_s(timeout)
@@ -95,6 +97,8 @@ def _check(target: Target, item: str) -> None:
     for hint, path in (("--get", target.get), ("--post", target.post)):
         if not path.startswith("/") or not path.isprintable():
             raise typer.BadParameter("a path begins with a slash", param_hint=hint)
+        if len(path) > 1 and target.url.path.endswith(path):
+            raise typer.BadParameter(f"is what the paths are behind: leave {path} away", param_hint="URL")
     if target.header is not None and not HEADER.match(target.header):
         raise typer.BadParameter("is not the name of a header", param_hint="--header")
     _check_user(target)

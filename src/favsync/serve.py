@@ -164,10 +164,10 @@ def greeting(secret: str, data_dir: Path, url: str) -> str:
     record = '[{"item": "session_21982", "actionDate": "2017-05-02T10:45:12.798Z", "action": "ADD"}]'
     return f"""
 # favsync is up, with a PostgreSQL of its own in {data_dir}. The token lasts an hour.
-TOKEN={token}
-curl -sS {url}/postUserFavorites -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+DEMO={token}
+curl -sS {url}/postUserFavorites -H "Authorization: Bearer $DEMO" -H 'Content-Type: application/json' \\
   -d {shlex.quote(record)}
-curl -sS {url}/getUserFavorites -H "Authorization: Bearer $TOKEN"
+curl -sS {url}/getUserFavorites -H "Authorization: Bearer $DEMO"
 
 """
 

@@ -34,7 +34,7 @@ async def test_what_it_shows_does_what_it_says(
         answer(200, [good("session_21982")]),
     ]
     (program, printed), *pieces = BLOCK.findall(DOCUMENT)
-    assert await run(program, FAVSYNC_URL=url, FAVSYNC_TOKEN=own) == printed
+    assert await run(program, SERVICE_URL=url, SERVICE_TOKEN=own) == printed
     names: dict[str, Any] = {
         "Client": Client, "Record": Record,  # which the program imports; the others say what they need
         "client": Client(url, own, session=session), "url": url, "token": own, "session": session,

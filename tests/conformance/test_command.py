@@ -26,7 +26,7 @@ RUN = re.compile(r"favsync-check-[0-9a-f]{8}-")
 @pytest.fixture
 def example(tmp_path: Path) -> Iterator[ThirdParty]:
     party = ThirdParty(tmp_path)
-    party.tokens.write_text(f"{TOKEN} ann\n")
+    party.tokens.write_text(f"{TOKEN} ann\ntoken-of-check check\n")
     party.start()
     yield party
     party.kill()
@@ -45,9 +45,8 @@ async def check(*words: str, token: str | None = TOKEN) -> subprocess.CompletedP
 @pytest.mark.parametrize("page", ["docs/peers.md", "examples/third_party/README.md"])
 def test_what_the_documents_show_is_what_it_prints(page: str, example: ThirdParty) -> None:
     [(command, printed)] = CHECK.findall((ROOT / page).read_text())
-    script = command.replace("http://127.0.0.1:8090", example.url).replace(
-        " favsync ", f" {sys.executable} -m favsync "
-    )
+    script = re.sub(r"(\.\./)*\.venv/bin/favsync", f"{sys.executable} -m favsync", command)
+    script = script.replace("http://127.0.0.1:8090", example.url)
     done = subprocess.run(["/bin/bash", "-ec", script], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     if printed:
@@ -116,7 +115,7 @@ async def test_what_it_prints_is_what_favsync_takes(backend: Start) -> None:
     one = await backend("other header")
     paths = ["--get", "/mine/{user}/list", "--post", "/mine/{user}/changes", "--user", "ann"]
     done = await check(one.url, *paths, "--header", "X-Key")
-    _, _, table = done.stdout.partition("by\n\n")
+    _, _, table = done.stdout.partition("In favsync.toml:\n\n")
     [peer] = tomllib.loads(table.replace('name = "…"', 'name = "eau"').replace("value_file", "value"))["peers"]
     [read] = read_peers([peer], Path())
     assert (read.get, read.post, read.header) == ("/mine/{user}/list", "/mine/{user}/changes", ("X-Key", "…"))
@@ -126,6 +125,8 @@ async def test_read_only_is_read_only(backend: Start) -> None:
     one = await backend()
     done = await check(one.url, "--read-only")
     assert (done.returncode, one.posts) == (0, [])
+    assert '\ndiffers  post          not tried, as you wanted it → direction = "pull"\n' in done.stdout
+    assert "\nIt can be read from. In favsync.toml:\n" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -133,9 +134,10 @@ async def test_read_only_is_read_only(backend: Start) -> None:
     [
         (["http://a.example"], "the URL must begin with https"),
         (["http://a.example"], "--allow-http"),
-        (["no URL"], "the URL is not like https://"),
+        (["no URL"], "the URL must begin with https://, as in"),
         (["https://ann:secret@a.example"], "the URL holds a user or a password"),
         (["https://a.example", "--get", "list"], "a path begins with a slash"),
+        (["https://a.example/x/getUserFavorites"], "leave /getUserFavorites away"),
         (["https://a.example", "--get", "/{user}"], "{user} in a path goes with it"),
         (["https://a.example", "--get", "/{user}", "--header", "X"], "{user} has to be in each path"),
         (

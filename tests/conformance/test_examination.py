@@ -100,11 +100,13 @@ async def test_read_only_sends_no_post(backend: Start) -> None:
         for item, second, action in (("a", "01.250", "ADD"), ("b", "02", "DELETE"))
     )
     report = await examined(one.url, TOKEN, read_only=True)
-    assert (marks(report), one.posts, report.settings) == ({}, [], {"precision": "ms"})
+    assert (list(marks(report)), one.posts) == (["post"], [])
+    assert report.settings == {"precision": "ms", "direction": "pull"}
     one.has.pop("a")
-    assert (await examined(one.url, TOKEN, read_only=True)).settings == {"precision": "s"}
+    assert (await examined(one.url, TOKEN, read_only=True)).settings == {"precision": "s", "direction": "pull"}
     one.has.pop("b")
-    assert list(marks(await examined(one.url, TOKEN, read_only=True))) == ["tombstones"]
+    said = marks(await examined(one.url, TOKEN, read_only=True))
+    assert said["tombstones"].startswith("differs: its list is empty")
 
 
 async def test_a_signature_that_is_not_read_is_found(backend: Start) -> None:
@@ -140,7 +142,7 @@ async def test_the_header_may_be_another(backend: Start) -> None:
     one = await backend("other header")
     assert marks(await examined(one.url, TOKEN, header="X-Key")) == {}
     assert marks(await examined(one.url, TOKEN)) == {
-        "get": "fails: GET /getUserFavorites: the service answered 401: there is nothing to read"
+        "get": "fails: GET /getUserFavorites: it answered 401: there is nothing to read"
     }
 
 
@@ -180,6 +182,20 @@ async def test_where_it_is_stopped_its_items_are_deleted(backend: Start) -> None
     assert all(version.deleted for version in one.has.values())
 
 
+async def test_with_a_backend_that_is_too_slow_it_ends_all_the_same(backend: Start) -> None:
+    one = await backend()
+    session = Session(timeouts=Timeouts(connect=5, read=5, total=5))
+    told: list[Finding] = []
+    async with session:
+        probe = Probe(session, Target(session.check(one.url), TOKEN))
+        probe.lag_s = 0.1  # it shows late what it was sent
+        await examine(probe, told.append, within_s=2.5)
+    assert [one.check for one in told[-2:]] == ["left", "time"]
+    assert told[-1].mark is Mark.FAILS
+    assert one.has
+    assert all(version.deleted for version in one.has.values())
+
+
 async def test_no_redirect_takes_the_token_elsewhere(backend: Start) -> None:
     one = await backend("redirects")
     await examined(one.url, TOKEN)
@@ -190,5 +206,5 @@ async def test_whoever_is_busy_for_long_is_not_waited_for(backend: Start) -> Non
     one = await backend("busy for long")
     began = time.monotonic()
     said = marks(await examined(one.url, TOKEN))
-    assert said == {"get": "fails: GET /getUserFavorites: the service answered 503: there is nothing to read"}
+    assert said == {"get": "fails: GET /getUserFavorites: it answered 503: there is nothing to read"}
     assert time.monotonic() - began < 30

@@ -39,7 +39,7 @@ class Served:
         """With ports that are free, and files that nobody else has."""
         config = self._folder / "peers.toml"
         config.write_text((ROOT / "examples/peers.toml").read_text().replace(":8090", f":{self._peer_port}"))
-        text = text.replace("examples/peers.toml", str(config)).replace("build/peer", str(self._folder / "peer"))
+        text = text.replace("examples/peers.toml", str(config)).replace("build/", f"{self._folder}/")
         return text.replace(":8080", f":{self.port}").replace(":8090", f":{self._peer_port}")
 
     def start_beside(self, commands: list[str]) -> None:
@@ -52,9 +52,11 @@ class Served:
         assert self._beside.stdout
         assert b"listening" in self._beside.stdout.readline()
 
-    def start(self, command: str) -> None:
-        """In place of what runs already."""
+    def start(self, *commands: str) -> None:
+        """By the last of them, in place of what runs already."""
         self.stop()
+        *before, command = (self.here(command) for command in commands)
+        _run("\n".join(before), self.environment)
         with self._out.open("wb") as out:
             script = ["/bin/bash", "-c", f"exec env {command}"]
             self._process = subprocess.Popen(script, cwd=ROOT, env=self.environment, stdout=out)
@@ -134,9 +136,9 @@ def test_its_commands_print_what_it_says(served: Served, page: str, not_run: lis
     kept.touch()
     ran = 0
     for reason, text in blocks:
-        if reason == "serve" and ran:
-            served.start(served.here(text).removeprefix("$ ").strip())
         parts = [_split(part) for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]]
+        if reason == "serve" and ran:
+            served.start(*(command for command, _ in parts))
         if reason == "beside":
             served.start_beside([command for command, _ in parts])
         if reason:
@@ -144,7 +146,7 @@ def test_its_commands_print_what_it_says(served: Served, page: str, not_run: lis
         script = served.here("\n".join(f"{command}; echo; echo ---" for command, _ in parts))
         keep = f"declare -p | grep -E '^declare -- (TOKEN|BACKEND|CURSOR)=' >{kept} || true"
         printed = _run(f"source {kept}\n{script}\n{keep}", served.environment)
-        assert [part.strip() for part in printed.split("\n---\n")[:-1]] == [output for _, output in parts]
+        assert [part.strip() for part in printed.split("\n---\n")[:-1]] == [served.here(output) for _, output in parts]
         ran += len(parts)
     assert ran
 

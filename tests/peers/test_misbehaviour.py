@@ -43,7 +43,7 @@ async def test_a_token_that_has_ended_waits_for_a_new_one(status: int, serve: Se
     service = await linked(serve, party)
     await until(service.waits)
     state = await service.state()
-    assert (state["nextAt"], state["lastError"]["detail"]) == (None, f"the service answered {status}")
+    assert (state["nextAt"], state["lastError"]["detail"]) == (None, f"it answered {status}")
     asked = len(party.requests)
     await service.edit("more", DATE)
     await asyncio.sleep(1.5)
@@ -74,7 +74,7 @@ async def test_who_is_busy_is_asked_again_when_it_says(
     party.instead = busy
     service = await linked(serve, party)
     await until(service.fault)
-    assert await service.fault() == f"the service answered {status}"
+    assert await service.fault() == f"it answered {status}"
     await service.edit("more", DATE)  # which does not hurry it
     await until(lambda: len(party.has.get("ann", {})) == 2)
     assert times[1] - times[0] >= 1.9  # a date is of whole seconds
@@ -102,11 +102,11 @@ BAD = {
     "a page for people": (says(200, "<html>Welcome", Content_Type="text/html"), "the answer is HTML, and not JSON"),
     "half a JSON": (says(200, '[{"item": "a", "actio'), "the answer is no JSON, or not all of it"),
     "no list": (says(200, '{"records": []}'), "the answer is JSON, and no list of records"),
-    "a part": (says(206, "[]", Content_Range="items 0-0/9"), "the service answered 206, which is no whole list"),
+    "a part": (says(206, "[]", Content_Range="items 0-0/9"), "it answered 206, which is no whole list"),
     "nothing": (says(200), "the answer is empty"),
-    "a fault": (says(500), "the service answered 500"),
-    "not there": (says(404), "the service answered 404"),
-    "304 unasked": (says(304), "the service answered 304, and was not asked whether anything changed"),
+    "a fault": (says(500), "it answered 500"),
+    "not there": (says(404), "it answered 404"),
+    "304 unasked": (says(304), "it answered 304, and was not asked whether anything changed"),
     "a million records": (says(200, "[" + "0," * 10**6 + "0]"), "the list has more than 100000 records"),
 }
 
@@ -139,7 +139,7 @@ async def test_a_redirect_leads_nowhere(status: int, serve: Serve, third_party: 
     party.instead = says(status, Location=f"{elsewhere.url}/getUserFavorites")
     service = await linked(serve, party)
     await until(service.fault)
-    assert await service.fault() == f"the service answered {status}, a redirect: none is followed"
+    assert await service.fault() == f"it answered {status}, a redirect: none is followed"
     await asyncio.sleep(0.3)
     assert elsewhere.requests == []
 

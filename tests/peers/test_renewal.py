@@ -154,7 +154,7 @@ async def test_a_refresh_token_that_has_ended_waits_for_a_new_one(
     tokens.instead = answer
     service = await linked(serve, tokens)
     await until(service.waits)
-    assert await service.fault() == "the service answered 401"
+    assert await service.fault() == "it answered 401"
     await asyncio.sleep(0.5)
     assert len(tokens.asked) == 1
     tokens.instead = None
@@ -164,15 +164,15 @@ async def test_a_refresh_token_that_has_ended_waits_for_a_new_one(
 
 
 DOWN = {
-    "500": (always({}, 500), "the service answered 500"),
+    "500": (always({}, 500), "it answered 500"),
     "a page": (always("<html>", 200), "it answered without one"),
     "no token": (always({"token": "token-1"}, 200), "it answered without one"),
     "a token that none can send": (always({"access_token": "two words"}, 200), "it answered without one"),
     "we are not known": (always({"error": "invalid_client"}, 401), "it answered 401: invalid_client"),
-    "a 400 without a reason": (always([], 400), "the service answered 400"),
+    "a 400 without a reason": (always([], 400), "it answered 400"),
     "a redirect": (
         always({}, 307, Location="http://169.254.169.254/"),
-        "the service answered 307, a redirect: none is followed",
+        "it answered 307, a redirect: none is followed",
     ),
 }
 

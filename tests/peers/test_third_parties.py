@@ -95,7 +95,7 @@ async def test_one_without_post_that_is_written_to_says_so(serve: Serve, third_p
 
     async def told() -> bool:
         error = (await service.state())["lastError"]
-        return error is not None and error["detail"] == "the service answered 404"
+        return error is not None and error["detail"] == "it answered 404"
 
     await until(told)
 

@@ -48,9 +48,9 @@ def check_status(answer: Answer, secrets: Collection[str], now_s: Callable[[], f
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if status == HTTPStatus.NOT_MODIFIED:
-        raise BadAnswer("the service answered 304, and was not asked whether anything changed")
+        raise BadAnswer("it answered 304, and was not asked whether anything changed")
     if status < HTTPStatus.BAD_REQUEST:
-        raise BadAnswer(f"the service answered {status}, a redirect: none is followed")
+        raise BadAnswer(f"it answered {status}, a redirect: none is followed")
     raise _refusal(answer, secrets, now_s)
 
 

@@ -135,7 +135,7 @@ class Client:
             if answer.status == HTTPStatus.NOT_MODIFIED:
                 return Pulled([], [], etag, cursor, not_modified=True)
             if answer.status != HTTPStatus.OK:  # such as 206: a part, in which what is missing would be taken for gone
-                raise BadAnswer(f"the service answered {answer.status}, which is no whole list")
+                raise BadAnswer(f"it answered {answer.status}, which is no whole list")
             size += len(answer.body)
             if size > self._list_bytes_max:
                 raise BadAnswer(f"the list has more than {self._list_bytes_max} bytes")

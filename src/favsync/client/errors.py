@@ -69,7 +69,7 @@ class Refused(ClientError):
     def __init__(self, status: int, detail: str | None = None) -> None:
         self.status = status
         self.detail = detail
-        super().__init__(f"the service answered {status}" + (f": {detail}" if detail else ""))
+        super().__init__(f"it answered {status}" + (f": {detail}" if detail else ""))
 
     @property
     def retryable(self) -> bool:

@@ -47,9 +47,9 @@ class Timeouts:
 _FAILURES: list[tuple[type[Exception], type[ClientError], str]] = [
     (aiohttp.InvalidURL, ForbiddenAddress, "the URL has a host that cannot be one"),
     (UnicodeError, ForbiddenAddress, "the URL has a host that cannot be one"),
-    (aiohttp.ClientConnectorDNSError, Unreachable, "the name of the service was not found"),
-    (aiohttp.ClientConnectorCertificateError, Unreachable, "the certificate of the service is not one to trust"),
-    (aiohttp.ClientSSLError, Unreachable, "there is no TLS with the service"),
+    (aiohttp.ClientConnectorDNSError, Unreachable, "its name was not found"),
+    (aiohttp.ClientConnectorCertificateError, Unreachable, "its certificate is not one to trust"),
+    (aiohttp.ClientSSLError, Unreachable, "there is no TLS with it"),
     (aiohttp.ConnectionTimeoutError, Unreachable, "there was no connection in time"),
     (TimeoutError, Unreachable, "there was no answer in time"),
     (aiohttp.ClientConnectorError, Unreachable, "there is no connection"),

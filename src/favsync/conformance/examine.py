@@ -1,12 +1,15 @@
 """All that is tried of a backend, in its order."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from favsync.client import ClientError
 from favsync.conformance import reading, refusing, writing
 from favsync.conformance.cleaning import clean
-from favsync.conformance.findings import Finding, Tell, fails
+from favsync.conformance.findings import Finding, Tell, differs, fails
 from favsync.conformance.probe import Probe
+
+WITHIN_S = 900.0  # for what is tried, and once more for the deletions: with any backend it ends
 
 Step = tuple[str, Callable[[Probe], Awaitable[list[Finding]]]]
 
@@ -42,22 +45,40 @@ _WRITING: list[Step] = [
 ]
 
 
-async def examine(probe: Probe, tell: Tell, *, read_only: bool = False) -> None:
-    """Tells each finding once it is made. What was written is deleted, also where this is cancelled.
+async def examine(probe: Probe, tell: Tell, *, read_only: bool = False, within_s: float = WITHIN_S) -> None:
+    """Tells each finding once it is made. What was written is deleted, also where this is cancelled, or takes too long.
 
     Raises nothing that the backend, or the way to it, is the reason for: that is a finding.
     """
-    if await _steps(probe, _BEFORE, tell):
-        return
-    if not read_only:
-        try:
-            ended = await _steps(probe, _WRITING, tell)
-        finally:
-            for finding in await clean(probe):
-                tell(finding)
-        read_only = ended is not None and "direction" in ended.settings
-    if read_only:
-        await _steps(probe, _READ_ONLY, tell)
+    try:
+        async with asyncio.timeout(within_s):
+            if await _steps(probe, _BEFORE, tell):
+                return
+            if not read_only:
+                ended = await _written(probe, tell, within_s)
+            else:
+                ended = differs("post", "not tried, as you wanted it", direction="pull")
+                tell(ended)
+            if ended is not None and "direction" in ended.settings:
+                await _steps(probe, _READ_ONLY, tell)
+    except TimeoutError:
+        tell(fails("time", f"it took more than {within_s / 60:.0f} minutes: nothing more was tried"))
+
+
+async def _written(probe: Probe, tell: Tell, within_s: float) -> Finding | None:
+    try:
+        return await _steps(probe, _WRITING, tell)
+    finally:
+        for finding in await _cleaned(probe, within_s):
+            tell(finding)
+
+
+async def _cleaned(probe: Probe, within_s: float) -> list[Finding]:
+    try:
+        async with asyncio.timeout(within_s):
+            return await clean(probe)
+    except TimeoutError:
+        return [differs("left", f"what was written could not be deleted in time; its items begin with {probe.items}")]
 
 
 async def _steps(probe: Probe, steps: Sequence[Step], tell: Tell) -> Finding | None:

@@ -27,7 +27,8 @@ def conclude(console: Console, report: Report) -> None:
     if failed:
         console.print(Text(f"It cannot be synced with as it is: {', '.join(failed)}."), soft_wrap=True)
         return
-    console.print(Text("It can be synced with, by"), soft_wrap=True)
+    how = "It can be read from" if report.settings.get("direction") == "pull" else "It can be synced with"
+    console.print(Text(f"{how}. In favsync.toml:"), soft_wrap=True)
     console.print()
     table = ["[[peers]]", 'name = "…"', f"url = {json.dumps(report.url)}"]
     if report.header is not None:

@@ -165,8 +165,11 @@ async def seen_precision(probe: Probe) -> list[Finding]:
 
 
 async def seen_tombstones(probe: Probe) -> list[Finding]:
-    if any(one.get("action") == "DELETE" for one in await probe.read()):
+    actions = [one.get("action") for one in await probe.read()]
+    if "DELETE" in actions:
         return [ok("tombstones", "there are deletions in its list")]
+    if not actions:
+        return [differs("tombstones", "its list is empty: whether deletions stay in it cannot be seen")]
     words = 'no deletion is in its list: if what was deleted vanishes from it, absence = "delete" fits'
     return [differs("tombstones", words)]
 
