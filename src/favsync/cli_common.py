@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
+from rich.markup import escape
 
 from favsync import logs, settings
 from favsync.core.errors import OperatorError, SettingsError
@@ -24,7 +25,8 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     for name, field in settings.FIELDS.items():
-        option = typer.Option(help=field.metadata["help"], show_default=False)
+        text = escape(field.metadata["help"])  # where [[peers]] is no markup
+        option = typer.Option(help=text, show_default=False, rich_help_panel="Settings")
         annotation = Annotated[bool | None, option] if field.type is bool else Annotated[str | None, option]
         own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     command.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from favsync.client import (
     Session,
     Unauthorized,
     Unreachable,
+    sse,
 )
 from favsync.client.session import Timeouts
 from tests.client.peer import Peer, answer, good, problem
@@ -295,7 +296,9 @@ async def test_a_packed_stream_is_not_read(peer: Peer, session: Session) -> None
     assert time.monotonic() < began + 2
 
 
-async def test_a_stream_of_nothing_leaves_others_their_turn(peer: Peer, session: Session) -> None:
+async def test_a_stream_of_nothing_leaves_others_their_turn(
+    peer: Peer, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def floods(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         while True:
@@ -303,15 +306,23 @@ async def test_a_stream_of_nothing_leaves_others_their_turn(peer: Peer, session:
             await writer.drain()
 
     peer.answers = [floods]
+    chunks, feed = 0, sse.Parser.feed
+
+    def counted(parser: sse.Parser, chunk: bytes) -> Iterator[sse.Message]:
+        nonlocal chunks
+        chunks += 1
+        return feed(parser, chunk)
+
+    monkeypatch.setattr(sse.Parser, "feed", counted)
     following = asyncio.ensure_future(first(1, Client(peer.url, "token", session=session).follow()))
-    longest_s = 0.0
-    for _ in range(100):
-        began = time.monotonic()
-        await asyncio.sleep(0.01)
-        longest_s = max(longest_s, time.monotonic() - began)
+    most = 0
+    while chunks < 100:
+        before = chunks
+        await asyncio.sleep(0)
+        most = max(most, chunks - before)
     following.cancel()
     await asyncio.wait([following])
-    assert longest_s < 1.0, "it was 2.3 s without turns"
+    assert most == 1, "between two chunks everybody else had a turn"
 
 
 async def test_a_refusal_of_a_stream_is_read_for_so_long_and_no_longer(peer: Peer) -> None:

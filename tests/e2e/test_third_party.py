@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -90,7 +91,8 @@ def ask(url: str, method: str, path: str, body: Any, headers: dict[str, str]) ->
         body = json.dumps(body).encode()
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     try:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+        with suppress(BrokenPipeError):  # where it is refused before all of it was sent
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         response = connection.getresponse()
         raw = response.read()
         return Answer(response.status, response.headers, json.loads(raw) if raw else None)

@@ -37,7 +37,9 @@ async def linked(serve: Serve, party: ThirdParty, **values: Any) -> Service:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_token_that_has_ended_waits_for_a_new_one(status: int, serve: Serve, third_party: Start) -> None:
+async def test_a_token_that_has_ended_waits_for_a_new_one(
+    status: int, serve: Serve, third_party: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
     party = await third_party()
     party.instead = says(status)
     service = await linked(serve, party)
@@ -48,6 +50,7 @@ async def test_a_token_that_has_ended_waits_for_a_new_one(status: int, serve: Se
     await service.edit("more", DATE)
     await asyncio.sleep(1.5)
     assert len(party.requests) == asked, "and is not asked again"
+    assert "".join(capsys.readouterr()).count("a link needs a new token") == 1
     party.instead, party.tokens = None, {"a new token": "ann"}
     await service.link(token="a-new-token")
     party.tokens = {"a-new-token": "ann"}
@@ -411,7 +414,7 @@ async def test_who_fails_is_asked_less_and_less(serve: Serve, third_party: Start
 
 @pytest.mark.usefixtures("quick")
 async def test_who_is_alive_again_is_found_to_be(
-    serve: Serve, third_party: Start, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, third_party: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A probe that shows nothing about the peer, since what it tries with cannot be opened, is followed by another."""
     monkeypatch.setattr(patience, "PROBE_MIN_S", 0.1)
@@ -428,3 +431,5 @@ async def test_who_is_alive_again_is_found_to_be(
         await connection.execute("UPDATE links SET secret = 'gAAAAA' WHERE user_id LIKE '%-1%'")
     party.instead = None
     await until(lambda: len(party.has) == 9, timeout_s=20)
+    said = "".join(capsys.readouterr())
+    assert [said.count(what) for what in ("a peer fails again and again", "a peer answers again")] == [1, 1]

@@ -76,9 +76,9 @@ class Unauthenticated(RequestError):
 class InsufficientScope(RequestError):
     """The token does not allow this."""
 
-    def __init__(self, scope: str = "") -> None:
+    def __init__(self, scope: str = "", detail: str | None = None) -> None:
         self.scope = scope
-        super().__init__()
+        super().__init__(detail)
 
 
 class NotThere(RequestError):

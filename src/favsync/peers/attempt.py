@@ -95,23 +95,24 @@ class Attempts:
             self._warn()
             return findings.keyless(claimed, self._parts.now_us())
         except (Unauthorized, _Outdated) as error:
-            self._breaker.succeeded()
+            self._answered()
             if self._peer.by_token or isinstance(error, _Outdated):
+                _log.warning("a link needs a new token", peer=self._peer.name, detail=str(error))
                 return findings.stopped(claimed, str(error), self._parts.now_us())
             reason = str(error)  # it is our header that is refused: no user has a better one
         except Busy as error:
             reason, least_s = str(error), error.retry_after_s or 0.0
-            self._breaker.failed(time.monotonic(), probe=probe)
+            self._failed(reason, probe=probe)
             if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # 429 is of this user, unless others get it, too
                 self._breaker.pause(time.monotonic() + min(least_s, PROBE_MAX_S))
         except (ServerFault, Unreachable, BadAnswer, ForbiddenAddress) as error:
             reason = str(error)
-            self._breaker.failed(time.monotonic(), probe=probe)
+            self._failed(reason, probe=probe)
         except ClientError as error:
             reason, least_s = str(error), (error.retry_after_s or 0.0) if isinstance(error, Unrenewed) else 0.0
-            self._breaker.succeeded()
+            self._answered()
         else:
-            self._breaker.succeeded()
+            self._answered()
             return await findings.ended_well(self._peer, claimed, done, self._parts.now_us())
         return findings.failed(claimed, reason, self._parts.now_us(), least_s=least_s)
 
@@ -146,6 +147,16 @@ class Attempts:
             await patiently(lambda: links.renewed(self._parts.database, self._peer.name, claimed, secret))
 
         return Caller(self._peer, credentials, session, self._pace, kept)
+
+    def _answered(self) -> None:
+        if self._breaker.succeeded():
+            _log.info("a peer answers again", peer=self._peer.name)
+
+    def _failed(self, reason: str, *, probe: bool) -> None:
+        if self._breaker.failed(time.monotonic(), probe=probe):
+            _log.warning(
+                "a peer fails again and again, and is tried by one link at a time", peer=self._peer.name, detail=reason
+            )
 
     def _warn(self) -> None:
         if not self._warned:

@@ -114,7 +114,7 @@ def _named(given: Credentials, request: web.Request, caller: Identity, owner: st
     """
     account = given.account
     if account is not None and SYNC_ANY not in caller.scopes:
-        raise InsufficientScope(SYNC_ANY)
+        raise InsufficientScope(SYNC_ANY, "`account` is for a backend to say, with a token that grants sync:any.")
     if account is None and len(owners.namespaces(request, caller)) == 1:
         account = owner_of(owner).subject
     if account is None:
