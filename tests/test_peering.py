@@ -19,10 +19,14 @@ KEYED: dict[str, Any] = {
     [
         ({"get": "/list"}, "peers[0]: with a header, {user} has to be in each path: else all users had one list"),
         ({"post": "/list"}, "peers[0]: with a header, {user} has to be in each path: else all users had one list"),
+        (
+            {"header": {"name": "X-Key", "value_file": "/dev/null"}},
+            "peers[0].header: value_file: /dev/null: is empty",
+        ),
         ({"header": None}, "peers[0]: {user} in a path goes with a header: a user's token says whose it is"),
     ],
 )
-def test_a_peer_of_one_list_for_all_users_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_a_peer_that_cannot_be_asked_for_one_user_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
     table = {key: value for key, value in (KEYED | change).items() if value is not None}
     with pytest.raises(SettingsError) as refused:
         read_peers([table], tmp_path)

@@ -89,6 +89,10 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
         ),
         ({"JWT_SECRET": "short"}, "FAVSYNC_JWT_SECRET: must be at least 32 bytes long"),
         ({"JWT_SECRET_FILE": "/nowhere"}, "FAVSYNC_JWT_SECRET_FILE: cannot be read"),
+        (
+            {"JWT_SECRET": "x" * 32, "JWT_SECRET_FILE": __file__},
+            "FAVSYNC_JWT_SECRET and FAVSYNC_JWT_SECRET_FILE are both set: one of them may be",
+        ),
         ({"DATABASE_URL": "mysql://x"}, "FAVSYNC_DATABASE_URL: must begin with postgresql://"),
         ({"DATABASE_URL": "postgresql://u:hun/ter2@h/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),
         ({"DATABASE_URL": "postgresql://u:hun#ter2@h/db"}, f"FAVSYNC_DATABASE_URL: {BAD_URL}"),

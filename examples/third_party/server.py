@@ -14,7 +14,7 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -239,7 +239,7 @@ def main() -> None:
         sys.exit(f"cannot start: {error}")
     server.daemon_threads = True
     print(f"listening on http://{options.host}:{server.server_port}", flush=True)
-    with server:
+    with server, suppress(KeyboardInterrupt):
         server.serve_forever()
 
 

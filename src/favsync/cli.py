@@ -15,9 +15,11 @@ from favsync.app import doors
 from favsync.catalog.listing import listing
 from favsync.cli_common import Config, embedded_data_dir, load, takes_settings, until_stopped
 from favsync.core.errors import OperatorError, SettingsError
+from favsync.core.text import did_you_mean
 from favsync.http import openapi
 from favsync.http.auth import issue
 from favsync.identity.authenticator import check_subject
+from favsync.identity.issuers import SCOPES
 from favsync.serve import loop_factory
 from favsync.serve import serve as serve_alone
 from favsync.setting_fields import parse_duration_s
@@ -145,6 +147,8 @@ def token(
         raise SettingsError(
             "tokens of this deployment are issued elsewhere: only with a jwt_secret can one be made here"
         )
+    for unknown in sorted({*scope} - {*SCOPES} if scope else ()):
+        typer.echo(f"favsync: {unknown!r} is no scope of this service{did_you_mean(unknown, SCOPES)}", err=True)
     typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
 
 

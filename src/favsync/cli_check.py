@@ -8,7 +8,9 @@ from rich.console import Console
 
 from favsync.cli_common import until_stopped
 from favsync.client import SEED, Bearer, ForbiddenAddress, Session, Timeouts
+from favsync.client.addresses import base as parsed
 from favsync.conformance import Finding, Probe, Report, Target, Tell, examine, printing
+from favsync.conformance.probe import ITEMS
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.identity.tables import HEADER
 from favsync.peering import USER
@@ -30,7 +32,7 @@ def check(  # noqa: PLR0913 -- each is an option of the command
     header: Annotated[
         str | None, typer.Option(help="The header whose value the token is, in place of a bearer's Authorization.")
     ] = None,
-    item: Annotated[str, typer.Option(help="What the items that are written begin with.")] = "favsync-check-",
+    item: Annotated[str, typer.Option(help="What the items that are written begin with.")] = ITEMS,
     read_only: Annotated[bool, typer.Option("--read-only", help="Send no POST: it is only to be read.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     allow_http: Annotated[bool, typer.Option("--allow-http", help="Send the token over http to any machine.")] = False,
@@ -50,7 +52,7 @@ def check(  # noqa: PLR0913 -- each is an option of the command
     try:
         base = session.check(url)
     except ForbiddenAddress as error:
-        hint = "" if allow_http or not url.startswith("http:") else " (or say --allow-http)"
+        hint = " (or say --allow-http)" if _is_url(url) else ""
         raise typer.BadParameter(f"{error}{hint}", param_hint="URL") from None
     target = Target(base, token, get, post, header, user)
     _check(target, item)
@@ -62,12 +64,21 @@ def check(  # noqa: PLR0913 -- each is an option of the command
         if not as_json:
             printing.show(console, finding)
 
-    until_stopped(_examine(session, target, item, tell, read_only=read_only))
+    # A second signal ends the deletions of what was written, too.
+    until_stopped(_examine(session, target, item, tell, read_only=read_only), times=2)
     if as_json:
         typer.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
     else:
         printing.conclude(console, report)
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _is_url(text: str) -> bool:
+    """Of a service, were http allowed."""
+    try:
+        return bool(parsed(text, http="any"))
+    except ForbiddenAddress:
+        return False
 
 
 async def _examine(session: Session, target: Target, item: str, tell: Tell, *, read_only: bool) -> None:
@@ -97,7 +108,7 @@ def _check(target: Target, item: str) -> None:
     for hint, path in (("--get", target.get), ("--post", target.post)):
         if not path.startswith("/") or not path.isprintable():
             raise typer.BadParameter("a path begins with a slash", param_hint=hint)
-        if len(path) > 1 and target.url.path.endswith(path):
+        if path in (SEED.read, SEED.write) and target.url.path.rstrip("/").endswith(path):
             raise typer.BadParameter(f"is what the paths are behind: leave {path} away", param_hint="URL")
     if target.header is not None and not HEADER.match(target.header):
         raise typer.BadParameter("is not the name of a header", param_hint="--header")

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
-from rich.markup import escape
 
 from favsync import logs, settings
 from favsync.core.errors import OperatorError, SettingsError
@@ -25,8 +25,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
     for name, field in settings.FIELDS.items():
-        text = escape(field.metadata["help"])  # where [[peers]] is no markup
-        option = typer.Option(help=text, show_default=False, rich_help_panel="Settings")
+        option = typer.Option(help=field.metadata["help"], show_default=False, rich_help_panel="Settings")
         annotation = Annotated[bool | None, option] if field.type is bool else Annotated[str | None, option]
         own.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     command.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
@@ -51,14 +50,22 @@ def embedded_data_dir(flags: dict[str, object], config: Path | None, tool: str) 
     return effective.data_dir
 
 
-def until_stopped(work: Coroutine[Any, Any, _T]) -> _T:
-    """What `work` gives. A signal to stop cancels it, once: what it began it puts in order. Then OperatorError."""
+def until_stopped(work: Coroutine[Any, Any, _T], *, times: int = 1) -> _T:
+    """What `work` gives. A signal to stop cancels it: what it began it puts in order. Then OperatorError.
+
+    `times`: how often it can be cancelled; further signals change nothing.
+    """
+    stops = itertools.count(1)
+
+    def stop(task: asyncio.Future[_T]) -> None:
+        if next(stops) <= times:
+            task.cancel()
 
     async def run() -> _T:
         task = asyncio.ensure_future(work)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup
-                asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
+                asyncio.get_running_loop().add_signal_handler(number, stop, task)
         try:
             return await task
         except asyncio.CancelledError:

@@ -5,9 +5,9 @@ import typer
 from favsync import settings
 from favsync.cli_check import check
 from favsync.cli_common import Config, load, takes_settings, until_stopped
-from favsync.core.errors import OperatorError, SettingsError
+from favsync.core.errors import OperatorError
 from favsync.identity.vault import Vault
-from favsync.store import clients, upkeep
+from favsync.store import upkeep
 
 peer = typer.Typer(no_args_is_help=True, help="Third-party backends that users are linked with.")
 peer.command()(check)
@@ -23,19 +23,11 @@ def _peer() -> None:
 def reseal(*, config: Config = None, **flags: object) -> None:
     """Seal users' tokens for peers with the first of the link keys; the others may then be taken away.
 
-    With the settings of the service, whether that runs or not.
+    With the database and the keys of the service, whether that runs or not.
     """
-    given = load(flags, config)
-    if not given.link_keys and not given.peers:
-        raise SettingsError(
-            "link_keys is not set, and there are no [[peers]]: "
-            "say the settings of the service (--config, FAVSYNC_CONFIG)"
-        )
-    if given.embedded:
-        clients.check(given.data_dir)  # before secrets are made in a folder that is not the one
-    effective = settings.with_secrets(given)
-    database = effective.database_url or effective.data_dir
-    found = until_stopped(upkeep.reseal(database, Vault(effective.link_keys)))
+    effective = load(flags, config)
+    vault = Vault(settings.link_keys(effective))
+    found = until_stopped(upkeep.reseal(effective.database_url or effective.data_dir, vault))
     typer.echo(f"sealed anew: {found.resealed} of {found.links}")
     if found.unreadable:
         raise OperatorError(

@@ -151,6 +151,21 @@ def check_peers(peers: tuple[Peer, ...], entities: AbstractSet[str], tenants: Ab
             raise SettingsError(f"peers: {peer.name}: no issuer has the tenant {peer.tenant!r}")
 
 
+def shown(peer: Peer) -> dict[str, str]:
+    """What is said of it, as text, by its place in the settings; no secret."""
+    rules, renewal = peer.rules, peer.renewal
+    told = {
+        "url": peer.url, "get": peer.get, "post": peer.post, "entity": peer.entity, "tenant": peer.tenant,
+        "direction": peer.direction, "interval": f"{peer.interval_s:g}s", "timeout": f"{peer.timeout_s:g}s",
+        "per_s": f"{peer.per_s:g}", "at_once": peer.at_once, "batch": peer.batch, "prefix": peer.prefix,
+        "precision": next(name for name, us in _PRECISION_US.items() if us == rules.precision_us),
+        "absence": rules.absence, "max_delete_percent": f"{rules.max_delete_percent:g}",
+        "header": peer.header[0] if peer.header else "", "oauth": renewal.url if renewal else "",
+        "networks": ", ".join(map(str, peer.networks)),
+    }  # fmt: skip
+    return {f"peers.{peer.name}.{key}": str(value) for key, value in told.items()}
+
+
 def _peer(place: str, value: object, folder: Path) -> Peer:
     table = tables.load(_PeerTable(), place, value)
     if "?" in table["url"]:

@@ -9,6 +9,7 @@ import marshmallow
 import structlog
 from marshmallow import fields
 
+from favsync import peering
 from favsync.catalog.declaration import read_entities
 from favsync.catalog.entity import FAVORITES, Entity, Scope
 from favsync.catalog.listing import summary
@@ -16,7 +17,7 @@ from favsync.core.errors import SettingsError
 from favsync.files import ensure_secret, make_data_dir
 from favsync.identity import issuers as identity
 from favsync.identity.issuers import Issuer, Network, UserHeader
-from favsync.peering import Peer, check_peers
+from favsync.peering import Peer
 from favsync.setting_fields import (
     MASK,
     Directory,
@@ -85,7 +86,7 @@ class Settings:
     link_keys: tuple[str, ...] = _setting(
         Secrets(),
         "Secrets, by commas, 32 bytes or more each, that seal users' tokens for peers: the first seals, all open; "
-        "needed for `[[peers]]` with `database_url`, made in `data_dir` without, as the file `link_key`",
+        "needed where there are peers, with `database_url`; made in `data_dir` without, as the file `link_key`",
         (),
         secret=True,
     )
@@ -234,7 +235,7 @@ def load(
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
     own = [f"entities.{entity.name}" for entity in tables.get("entities", ()) if entity is not FAVORITES]
-    own += [f"peers.{peer.name}" for peer in tables.get("peers", ())]
+    own += [name for peer in tables.get("peers", ()) for name in peering.shown(peer)]
     origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in (*tables, *own)}
     settings = Settings(**loaded, **tables)
     if settings.metrics_port and settings.metrics_port == settings.port:
@@ -262,7 +263,7 @@ def with_secrets(settings: Settings) -> Settings:
     if not settings.peers:
         return settings
     of_users = {entity.name for entity in settings.entities if entity.scope is Scope.USER}
-    check_peers(settings.peers, of_users, {tenant for tenant, _ in settings.spaces})
+    peering.check_peers(settings.peers, of_users, {tenant for tenant, _ in settings.spaces})
     if settings.link_keys:
         return settings
     if not settings.embedded:
@@ -273,49 +274,71 @@ def with_secrets(settings: Settings) -> Settings:
     return dataclasses.replace(settings, link_keys=_own(settings, "link_key", FIELDS["link_keys"]))
 
 
-def _own(settings: Settings, name: str, field: dataclasses.Field[Any]) -> Any:  # noqa: ANN401 -- what the field gives
-    """What the file of this name in the data directory says; it is made where there is none. Raises SettingsError."""
+def link_keys(settings: Settings) -> tuple[str, ...]:
+    """The secrets that seal users' tokens for peers, of which none is made here. Raises SettingsError."""
+    found = settings.link_keys
+    if not found and settings.embedded:
+        found = _own(settings, "link_key", FIELDS["link_keys"], make=False)
+    if not found:
+        nor = f", and {settings.data_dir / 'link_key'} is not there" if settings.embedded else ""
+        raise SettingsError(f"{variable('link_keys')} is not set{nor}: say what the service was started with")
+    return found
+
+
+_MENDED = "put back what was there, or remove the file to get a new one: what the old one signed or sealed is void then"
+
+
+def _own(settings: Settings, name: str, field: dataclasses.Field[Any], *, make: bool = True) -> Any:  # noqa: ANN401 -- what the field gives
+    """What the file of this name in the data directory says. Where there is none it is made; None: it is not to be.
+
+    Raises SettingsError.
+    """
     path = settings.data_dir / name
     try:
+        if not make and not path.exists():
+            return None
         make_data_dir(settings.data_dir)
         if not path.exists():
             _log.info("making a secret", path=str(path))
         found = field.metadata["field"].deserialize(ensure_secret(path))
     except OSError as error:
         raise SettingsError(f"data_dir: {error.filename or path}: {error.strerror}") from None
-    except marshmallow.ValidationError as error:
-        what = "put back what was there, or remove the file to get a new one"
-        raise SettingsError(f"{path}: {error.messages[0]}; {what}") from None
+    except (marshmallow.ValidationError, UnicodeError) as error:
+        wrong = error.messages[0] if isinstance(error, marshmallow.ValidationError) else "is not text"
+        raise SettingsError(f"{path}: {wrong}; {_MENDED}") from None
+    if not found:
+        raise SettingsError(f"{path}: is empty; {_MENDED}")
     return found
 
 
 def shown(settings: Settings) -> dict[str, str]:
     """The settings as text, secrets masked."""
-    rows = {}
-    for name, field in FIELDS.items():
-        value = getattr(settings, name)
-        made = settings.embedded and (name == "jwt_secret" or (name == "link_keys" and settings.peers))
-        if not value and made:
-            rows[name] = "(made in data_dir)"
-        elif value is None:
-            rows[name] = ""
-        elif isinstance(value, tuple):
-            rows[name] = ", ".join(map(str, [MASK] * len(value) if field.metadata["secret"] else value))
-        elif isinstance(value, bool):
-            rows[name] = str(value).lower()
-        elif isinstance(value, float):
-            rows[name] = f"{value:g}s" if isinstance(field.metadata["field"], Duration) else f"{value:g}"
-        elif not field.metadata["secret"]:
-            rows[name] = str(value)
-        else:
-            rows[name] = without_password(value) if name == "database_url" else MASK
+    rows = {name: _text(name, field, getattr(settings, name)) for name, field in FIELDS.items()}
+    if settings.embedded:
+        for name in ("jwt_secret", "link_keys") if settings.peers else ("jwt_secret",):
+            rows[name] = rows[name] or "(made in data_dir)"
     for index, issuer in enumerate(settings.issuers):
         rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"
-    rows |= {f"peers.{peer.name}": f"{peer.entity} of {peer.tenant} with {peer.url}" for peer in settings.peers}
+    for peer in settings.peers:
+        rows |= peering.shown(peer)
     rows |= {f"entities.{entity.name}": summary(entity) for entity in settings.entities}
     if header := settings.user_header:
         rows["user_header"] = f"{header.name} for {header.tenant}/{header.namespace}"
     return rows
+
+
+def _text(name: str, field: dataclasses.Field[Any], value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, tuple):
+        return ", ".join(map(str, [MASK] * len(value) if field.metadata["secret"] else value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}s" if isinstance(field.metadata["field"], Duration) else f"{value:g}"
+    if not field.metadata["secret"]:
+        return str(value)
+    return without_password(str(value)) if name == "database_url" else MASK
 
 
 def _lower(sentence: str) -> str:

@@ -38,6 +38,8 @@ def from_environment(names: Collection[str]) -> tuple[dict[str, object], list[st
             value = reader.str(variable(name), None)
         except ValueError:
             raise SettingsError(f"{variable(name)}_FILE: cannot be read") from None
+        if value and os.environ.get(variable(name)) and os.environ.get(f"{variable(name)}_FILE"):
+            raise SettingsError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them may be")
         if value:  # an empty variable is how compose files say "not set"
             found[name] = value
     ours = {variable(name) for name in names} | {"FAVSYNC_CONFIG", "FAVSYNC_PEER_TOKEN"}

@@ -214,6 +214,18 @@ async def test_nothing_listens_there(peer: Peer, session: Session) -> None:
         await Client(f"http://127.0.0.1:{port}", TOKEN, session=session, retry=None).pull()
 
 
+async def test_http_where_https_is_asked_for(session: Session) -> None:
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(400, LIST))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with pytest.raises(Unreachable, match=r"^there is no TLS with it: (wrong version number|record layer failure)$"):
+        await Client(url, TOKEN, session=session, retry=None).pull()
+    server.close()
+
+
 async def test_a_certificate_of_nobody(session: Session, tmp_path: Path) -> None:
     pem = tmp_path / "self.pem"
     pem.write_bytes(self_signed("localhost"))

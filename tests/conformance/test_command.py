@@ -102,11 +102,14 @@ async def test_the_token_is_never_printed(fault: str, backend: Start) -> None:
 
 async def test_paths_items_and_the_account_may_be_others(backend: Start) -> None:
     one = await backend("other header")
+    one.has = dict([one._read({"item": "theirs", "actionDate": "2026-01-01T00:00:00Z", "action": "ADD"})])
     paths = ["--get", "/mine/{user}/list", "--post", "/mine/{user}/changes", "--user", "a n/n", "--header", "X-Key"]
     done = await check(one.url, *paths, "--item", "session_", "--token", TOKEN, token="another")
     assert done.returncode == 0, done.stdout
-    assert all(item.startswith("session_") for item in one.has)
-    assert {path.rpartition("/")[0] for path in one.paths} == {"/mine/a%20n%2Fn"}
+    assert all(item.startswith("session_") for item in one.has if item != "theirs")
+    [others, mine] = sorted({path.rpartition("/")[0] for path in one.paths}, key=len, reverse=True)
+    assert (others.startswith("/mine/favsync-check-"), mine) == (True, "/mine/a%20n%2Fn")
+    assert "\nok       accounts      for a name that nobody has there is another list\n" in done.stdout
     assert '\n    get = "/mine/{user}/list"\n    post = "/mine/{user}/changes"\n' in done.stdout
 
 
@@ -119,6 +122,16 @@ async def test_what_it_prints_is_what_favsync_takes(backend: Start) -> None:
     [peer] = tomllib.loads(table.replace('name = "…"', 'name = "eau"').replace("value_file", "value"))["peers"]
     [read] = read_peers([peer], Path())
     assert (read.get, read.post, read.header) == ("/mine/{user}/list", "/mine/{user}/changes", ("X-Key", "…"))
+
+
+async def test_a_path_in_which_the_account_counts_for_nothing_is_found(backend: Start) -> None:
+    """Such as that of a key that may not name anybody: every link would get its owner's list."""
+    one = await backend("one list for all")
+    one.has = dict([one._read({"item": "theirs", "actionDate": "2026-01-01T00:00:00Z", "action": "ADD"})])
+    paths = ["--get", "/mine/{user}/list", "--post", "/mine/{user}/changes", "--user", "ann"]
+    done = await check(one.url, *paths, "--header", "Authorization")
+    assert (done.returncode, one.posts) == (1, [])
+    assert "\nfails    accounts      a name that nobody has shows the same list" in done.stdout
 
 
 async def test_read_only_is_read_only(backend: Start) -> None:
@@ -134,7 +147,8 @@ async def test_read_only_is_read_only(backend: Start) -> None:
     [
         (["http://a.example"], "the URL must begin with https"),
         (["http://a.example"], "--allow-http"),
-        (["no URL"], "the URL must begin with https://, as in"),
+        (["http://a.example?x=1"], "ends with its path ╰"),
+        (["no URL"], "the URL needs a scheme and a host"),
         (["https://ann:secret@a.example"], "the URL holds a user or a password"),
         (["https://a.example", "--get", "list"], "a path begins with a slash"),
         (["https://a.example/x/getUserFavorites"], "leave /getUserFavorites away"),

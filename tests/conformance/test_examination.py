@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from favsync.client import Session, Timeouts
-from favsync.conformance import Mark, Probe, Target, examine, reading
+from favsync.conformance import Mark, Probe, Target, cleaning, examine, reading
 from favsync.conformance import probe as probe_module
 from favsync.conformance.findings import Finding
 from tests.conformance.backend import TOKEN
@@ -44,6 +44,8 @@ async def test_what_was_there_is_not_touched(backend: Start) -> None:
     assert all(item.startswith("favsync-check-") and one.has[item].deleted for item in items)
     again = await examined(one.url, TOKEN)
     assert marks(again) == {}
+    assert "records 1 in the list" in " ".join(f"{found.check} {found.says}" for found in again.findings)
+    assert (await examined(one.url, TOKEN, read_only=True)).settings["precision"] == "s", "of theirs alone"
     assert len(one.has) == 2 * len(items) + 1, "each run has items of its own"
 
 
@@ -140,7 +142,8 @@ async def test_a_link_may_be_forbidden_what_this_is_not(url: str, expected: dict
 
 async def test_the_header_may_be_another(backend: Start) -> None:
     one = await backend("other header")
-    assert marks(await examined(one.url, TOKEN, header="X-Key")) == {}
+    [(name, said)] = marks(await examined(one.url, TOKEN, header="X-Key")).items()
+    assert (name, said[:23]) == ("accounts", "differs: its list is em")
     assert marks(await examined(one.url, TOKEN)) == {
         "get": "fails: GET /getUserFavorites: it answered 401: there is nothing to read"
     }
@@ -190,10 +193,58 @@ async def test_with_a_backend_that_is_too_slow_it_ends_all_the_same(backend: Sta
         probe = Probe(session, Target(session.check(one.url), TOKEN))
         probe.lag_s = 0.1  # it shows late what it was sent
         await examine(probe, told.append, within_s=2.5)
-    assert [one.check for one in told[-2:]] == ["left", "time"]
-    assert told[-1].mark is Mark.FAILS
+    assert [one.check for one in told[-2:]] == ["time", "left"]
+    assert told[-2].mark is Mark.FAILS
     assert one.has
     assert all(version.deleted for version in one.has.values())
+
+
+@pytest.mark.parametrize("late_s", [0.0, 3600.0])
+async def test_the_time_for_what_is_tried_does_not_end_the_deletions(
+    late_s: float, backend: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do these go on for ever."""
+    one = await backend()
+    told: list[Finding] = []
+    session = Session(timeouts=Timeouts(connect=5, read=5, total=5))
+    async with session:
+        probe = Probe(session, Target(session.check(one.url), TOKEN))
+        own = cleaning._own
+
+        async def late(probe: Probe) -> Any:
+            """The first look, when the time for the rest is just about to end."""
+            monkeypatch.setattr(cleaning, "_own", own)
+            await asyncio.sleep(late_s or 1.0)
+            return await own(probe)
+
+        monkeypatch.setattr(cleaning, "_own", late)
+        began = time.monotonic()
+        await examine(probe, told.append, within_s=10.0 if not late_s else 3.0)
+    assert told[-1].check == "left"
+    assert told[-1].says.startswith("what was written could not be deleted: it took too long") == bool(late_s)
+    assert time.monotonic() - began < 30
+    assert all(version.deleted for version in one.has.values()) != bool(late_s)
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_stopped_while_it_deletes_it_goes_on_with_that_unless_stopped_again(again: bool, backend: Start) -> None:
+    one = await backend()
+    session = Session(timeouts=Timeouts(connect=5, read=5, total=5))
+    told: list[Finding] = []
+    async with session:
+        probe = Probe(session, Target(session.check(one.url), TOKEN))
+        running = asyncio.ensure_future(examine(probe, told.append))
+        while not any(finding.check == "bad-input" for finding in told):
+            await asyncio.sleep(0.001)
+        for _ in range(1 + again):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert told[-1].check == "left"
+    assert all(version.deleted for version in one.has.values()) != again
+    assert ("could not be deleted: stopped" in told[-1].says) == again
 
 
 async def test_no_redirect_takes_the_token_elsewhere(backend: Start) -> None:

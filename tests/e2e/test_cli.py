@@ -27,6 +27,10 @@ def favsync(*words: str, **variables: object) -> subprocess.CompletedProcess[str
 
 def test_a_token_is_what_the_service_accepts(data_dir: Path) -> None:
     made = favsync("token", "ann", "--scope", "feed:read", "--scope", "admin", "--ttl", "2m", data_dir=data_dir)
+    unknown = favsync("token", "ann", "--scope", "sync:al", data_dir=data_dir)
+    assert (unknown.returncode, unknown.stderr) == (
+        0, "favsync: 'sync:al' is no scope of this service; did you mean sync:any?\n"
+    )  # fmt: skip
     secret = (data_dir / "jwt_secret").read_text()
     claims = jwt.decode(made.stdout.strip(), secret, algorithms=["HS256"])
     assert (claims["sub"], claims["scope"], claims["exp"] - claims["iat"]) == ("ann", "feed:read admin", 120)
@@ -77,7 +81,7 @@ def test_a_secret_that_was_cut_short_is_not_signed_with(data_dir: Path) -> None:
     favsync("token", "ann", data_dir=data_dir)
     (data_dir / "jwt_secret").write_text("")
     said = f"favsync: {data_dir}/jwt_secret: must be at least 32 bytes long; put back what was there, or "
-    said += "remove the file to get a new one\n"
+    said += "remove the file to get a new one: what the old one signed or sealed is void then\n"
     assert favsync("token", "ann", data_dir=data_dir).stderr == said
 
 

@@ -41,16 +41,23 @@ async def test_a_token_that_has_ended_waits_for_a_new_one(
     status: int, serve: Serve, third_party: Start, capsys: pytest.CaptureFixture[str]
 ) -> None:
     party = await third_party()
-    party.instead = says(status)
+
+    async def names_somebody(_request: web.Request) -> web.StreamResponse:
+        problem = {"detail": "this token of Ann Smith has ended"}
+        return web.json_response(problem, status=status, content_type="application/problem+json")
+
+    party.instead = names_somebody
     service = await linked(serve, party)
     await until(service.waits)
     state = await service.state()
-    assert (state["nextAt"], state["lastError"]["detail"]) == (None, f"it answered {status}")
+    said = f"it answered {status}: this token of Ann Smith has ended"
+    assert (state["nextAt"], state["lastError"]["detail"]) == (None, said)
     asked = len(party.requests)
     await service.edit("more", DATE)
     await asyncio.sleep(1.5)
     assert len(party.requests) == asked, "and is not asked again"
-    assert "".join(capsys.readouterr()).count("a link needs a new token") == 1
+    log = "".join(capsys.readouterr())
+    assert (log.count("a link needs a new token"), log.count(f"status={status}"), "Smith" in log) == (1, 1, False)
     party.instead, party.tokens = None, {"a new token": "ann"}
     await service.link(token="a-new-token")
     party.tokens = {"a-new-token": "ann"}
@@ -432,4 +439,4 @@ async def test_who_is_alive_again_is_found_to_be(
     party.instead = None
     await until(lambda: len(party.has) == 9, timeout_s=20)
     said = "".join(capsys.readouterr())
-    assert [said.count(what) for what in ("a peer fails again and again", "a peer answers again")] == [1, 1]
+    assert [said.count(what) for what in ("a peer fails again and again", "a peer is there again")] == [1, 1]

@@ -80,7 +80,7 @@ def base(text: str, *, http: Http) -> URL:
     except ValueError:
         url = URL()
     if url.scheme not in ("http", "https") or not url.host:
-        raise ForbiddenAddress("the URL must begin with https://, as in https://favsync.example.org")
+        raise ForbiddenAddress("the URL needs a scheme and a host, as in https://favsync.example.org")
     if url.user is not None or url.password is not None:
         raise ForbiddenAddress("the URL holds a user or a password")
     if url.query_string or url.fragment:

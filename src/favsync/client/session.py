@@ -264,6 +264,8 @@ def _failure(error: Exception) -> ClientError:
 
 def _reason(error: OSError) -> str:
     """As the system says it; asyncio's own words would tell the address that a name stands for."""
+    if isinstance(error, ssl.SSLError):  # whose errno is none of the system's
+        return (error.reason or "unknown").replace("_", " ").lower()
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno)
     return error.strerror or type(error).__name__  # of names that were not found

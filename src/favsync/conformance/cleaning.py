@@ -1,16 +1,50 @@
 """In the end: what was written is deleted."""
 
+import asyncio
 from collections.abc import Mapping
 
 from favsync.client import ClientError
-from favsync.conformance.findings import Finding, differs, ok
+from favsync.conformance.findings import Finding, Tell, differs, ok
 from favsync.conformance.probe import PATIENCE_S, STEP_US, Json, Probe, instant
 from favsync.core import timestamp
 
 BATCH = 10
 
 
-async def clean(probe: Probe) -> list[Finding]:
+async def cleaned(probe: Probe, tell: Tell, *, within_s: float, stopped: bool) -> None:
+    """Tells what is left. `stopped`: whether this is already about to end by being cancelled.
+
+    Cancelled for the first time, it is so once the work is done; for the second time, at once.
+    """
+    cleaning = asyncio.create_task(_clean_within(probe, within_s))
+    again = stopped
+    while not cleaning.done():
+        try:
+            await asyncio.wait([cleaning])
+        except asyncio.CancelledError:
+            if again:
+                cleaning.cancel()
+                tell(_undone(probe, "stopped"))
+                raise
+            again = True
+    tell(cleaning.result())
+    if again and not stopped:
+        raise asyncio.CancelledError
+
+
+async def _clean_within(probe: Probe, within_s: float) -> Finding:
+    try:
+        async with asyncio.timeout(within_s):
+            return await clean(probe)
+    except TimeoutError:
+        return _undone(probe, "it took too long")
+
+
+def _undone(probe: Probe, why: str) -> Finding:
+    return differs("left", f"what was written could not be deleted: {why}; its items begin with {probe.items}")
+
+
+async def clean(probe: Probe) -> Finding:
     """A DELETE of each of our items that stands there, newer than it is; and what is left all the same.
 
     Raises nothing of HTTP.
@@ -35,13 +69,13 @@ async def clean(probe: Probe) -> list[Finding]:
             own = await _own(probe)
         left = [one.get("action") for one in own]
     except ClientError as error:
-        return [differs("left", f"what was written could not be deleted: {error}; its items begin with {probe.items}")]
+        return _undone(probe, str(error))
     deleted = left.count("DELETE")
     if alive := len(left) - deleted:
-        return [differs("left", f"{alive} items could not be deleted; they begin with {probe.items}")]
+        return differs("left", f"{alive} items could not be deleted; they begin with {probe.items}")
     if deleted:
-        return [ok("left", f"nothing is left but {deleted} deletions, of items that begin with {probe.items}")]
-    return [ok("left", "nothing is left of what was written")]
+        return ok("left", f"nothing is left but {deleted} deletions, of items that begin with {probe.items}")
+    return ok("left", "nothing is left of what was written")
 
 
 async def _delete(probe: Probe, latest_us: Mapping[str, int]) -> None:

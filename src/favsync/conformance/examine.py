@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from favsync.client import ClientError
 from favsync.conformance import reading, refusing, writing
-from favsync.conformance.cleaning import clean
+from favsync.conformance.cleaning import cleaned
 from favsync.conformance.findings import Finding, Tell, differs, fails
 from favsync.conformance.probe import Probe
 
@@ -17,6 +17,7 @@ _BEFORE: list[Step] = [
     ("get", reading.get),
     ("address", reading.address),
     ("token", reading.token),
+    ("accounts", reading.accounts),
     ("records", reading.records),
 ]
 _READ_ONLY: list[Step] = [
@@ -48,37 +49,32 @@ _WRITING: list[Step] = [
 async def examine(probe: Probe, tell: Tell, *, read_only: bool = False, within_s: float = WITHIN_S) -> None:
     """Tells each finding once it is made. What was written is deleted, also where this is cancelled, or takes too long.
 
-    Raises nothing that the backend, or the way to it, is the reason for: that is a finding.
+    Cancelled again, it leaves what it could not delete, and tells that. Raises nothing that the backend, or the way to
+    it, is the reason for: that is a finding.
     """
+    stopped = True
     try:
         async with asyncio.timeout(within_s):
-            if await _steps(probe, _BEFORE, tell):
-                return
-            if not read_only:
-                ended = await _written(probe, tell, within_s)
-            else:
-                ended = differs("post", "not tried, as you wanted it", direction="pull")
-                tell(ended)
-            if ended is not None and "direction" in ended.settings:
-                await _steps(probe, _READ_ONLY, tell)
+            await _all(probe, tell, read_only=read_only)
+        stopped = False
     except TimeoutError:
         tell(fails("time", f"it took more than {within_s / 60:.0f} minutes: nothing more was tried"))
-
-
-async def _written(probe: Probe, tell: Tell, within_s: float) -> Finding | None:
-    try:
-        return await _steps(probe, _WRITING, tell)
+        stopped = False
     finally:
-        for finding in await _cleaned(probe, within_s):
-            tell(finding)
+        if probe.written:
+            await cleaned(probe, tell, within_s=within_s, stopped=stopped)
 
 
-async def _cleaned(probe: Probe, within_s: float) -> list[Finding]:
-    try:
-        async with asyncio.timeout(within_s):
-            return await clean(probe)
-    except TimeoutError:
-        return [differs("left", f"what was written could not be deleted in time; its items begin with {probe.items}")]
+async def _all(probe: Probe, tell: Tell, *, read_only: bool) -> None:
+    if await _steps(probe, _BEFORE, tell):
+        return
+    if read_only:
+        tell(differs("post", "not tried, as you wanted it", direction="pull"))
+        await _steps(probe, _READ_ONLY, tell)
+        return
+    ended = await _steps(probe, _WRITING, tell)
+    if ended is not None and "direction" in ended.settings:
+        await _steps(probe, _READ_ONLY, tell)
 
 
 async def _steps(probe: Probe, steps: Sequence[Step], tell: Tell) -> Finding | None:

@@ -20,6 +20,7 @@ from favsync.core import timestamp
 from favsync.core.timestamp import US_PER_DAY, US_PER_MINUTE
 from favsync.peering import ANSWER_BYTES_MAX, LIST_BYTES_MAX, LIST_RECORDS_MAX, named
 
+ITEMS = "favsync-check-"  # what items that are written begin with, unless the caller wants it otherwise
 STEP_US = 2 * US_PER_MINUTE  # between dates that are to differ for a backend of any precision
 SHOWN_WITHIN_S = 5.0  # what was written; later than that is never
 BUSY_TIMES_MAX = 7  # of one request; without a Retry-After the waits double from a second to a minute and more
@@ -40,8 +41,9 @@ class Target:
     header: str | None = None
     user: str | None = None
 
-    def at(self, path: str) -> URL:
-        return URL(str(self.url).rstrip("/") + named(path, self.user))
+    def at(self, path: str, account: str | None = None) -> URL:
+        """`account`: another one than the user's."""
+        return URL(str(self.url).rstrip("/") + named(path, account or self.user))
 
     def proof(self, token: str | None) -> dict[str, str]:
         if token is None:
@@ -75,7 +77,7 @@ class Shown(NamedTuple):
 class Probe:
     """`run`: what sets the items of this run apart. `base_us`: a date of two days ago, in whole minutes."""
 
-    def __init__(self, session: Session, target: Target, *, items: str = "favsync-check-", run: str = "") -> None:
+    def __init__(self, session: Session, target: Target, *, items: str = ITEMS, run: str = "") -> None:
         self._session = session
         self.target = target
         self.items = f"{items}{run or secrets.token_hex(4)}-"
@@ -97,22 +99,24 @@ class Probe:
         self.written[item] = max(action_us, self.written.get(item, 0))
         return {"item": item, "actionDate": timestamp.render(action_us), "action": action, **more}
 
-    async def get(self, *, tag: str | None = None, proof: Mapping[str, str] | None = None) -> Answer:
+    async def get(
+        self, *, tag: str | None = None, proof: Mapping[str, str] | None = None, account: str | None = None
+    ) -> Answer:
         """The first page, whatever its status."""
-        return await self._get(self.target.at(self.target.get), tag, proof)
+        return await self._get(self.target.at(self.target.get, account), tag, proof)
 
     async def read(self) -> Records:
         """All of the list that is an object. Raises ClientError where it is no list."""
         return [one for one in await self.read_raw() if isinstance(one, dict)]
 
     async def read_raw(self) -> list[Json]:
-        """Within what a link reads of a list, and no more."""
+        """Within what a link reads of a list, and no more; without what earlier examinations have left there."""
         url: URL | None = self.target.at(self.target.get)
         found: list[Json] = []
         size = 0
         for _ in range(PAGES_MAX):
             if url is None:
-                return found
+                return [one for one in found if not self._is_of_another_run(one)]
             answer = await self._get(url, None, None)
             size += len(answer.body)
             if size > LIST_BYTES_MAX:
@@ -122,6 +126,10 @@ class Probe:
                 raise BadAnswer(f"the list has more than {LIST_RECORDS_MAX} records")
             url = next_url(answer.headers.getall("Link", []), answer.url)
         raise BadAnswer(f"the list has more than {PAGES_MAX} pages")
+
+    def _is_of_another_run(self, one: Json) -> bool:
+        item = one.get("item") if isinstance(one, dict) else None
+        return isinstance(item, str) and item.startswith(ITEMS) and not item.startswith(self.items)
 
     def content(self, answer: Answer) -> list[Json]:
         """The records of an answer; ClientError where it has none."""

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -13,7 +14,7 @@ from favsync.client.addresses import permitted
 from favsync.client.records import Listing
 from favsync.client.session import Answer
 from favsync.conformance.findings import Finding, differs, fails, ok
-from favsync.conformance.probe import Probe, instant
+from favsync.conformance.probe import ITEMS, Probe, instant
 from favsync.core.timestamp import US_PER_MINUTE, US_PER_MS, US_PER_S
 from favsync.identity.tables import LOOPBACK
 
@@ -73,7 +74,28 @@ async def token(probe: Probe) -> list[Finding]:
     if others:
         words = "a wrong token is answered {}, not 401 or 403: a link would wait and try again, not ask for a new token"
         return [differs("token", words.format(" and ".join(map(str, others))))]
+    if probe.target.header:
+        return [ok("token", "a wrong value of the header is refused")]
     return [ok("token", "a wrong token is refused: a link says when it needs a new one")]
+
+
+async def accounts(probe: Probe) -> list[Finding]:
+    """Where the path names the account: another name has to be another list, or none."""
+    if probe.target.header is None:
+        return []
+    answer = await probe.get(account=f"{ITEMS}{secrets.token_hex(4)}")
+    try:
+        others = probe.content(answer)
+    except ClientError:
+        return [ok("accounts", f"for a name that nobody has GET is answered {answer.status}")]
+    own = probe.content(await probe.get())
+    if others and others == own:
+        said = "a name that nobody has shows the same list: all users would have one, so the path, or the key, is wrong"
+        return [fails("accounts", said, ends=True)]
+    if not own:
+        said = "its list is empty, as is that of a name that nobody has: see that each account has its own"
+        return [differs("accounts", said)]
+    return [ok("accounts", "for a name that nobody has there is another list")]
 
 
 def _is_list(probe: Probe, answer: Answer) -> bool:

@@ -60,7 +60,10 @@ def secret(table: Mapping[str, str], key: str, folder: Path) -> str:
     file = table.get(f"{key}_file")
     if (file is None) == (key not in table):
         raise ValueError(f"needs {key} or {key}_file")
-    return table[key] if file is None else (folder / file).read_text().strip()
+    found = table[key] if file is None else (folder / file).read_text().strip()
+    if not found:
+        raise ValueError(f"{key}: is empty" if file is None else f"{key}_file: {file}: is empty")
+    return found
 
 
 def load(schema: marshmallow.Schema, place: str, value: object) -> dict[str, Any]:

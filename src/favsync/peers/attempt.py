@@ -36,10 +36,11 @@ from favsync.store.links import Claim, Found
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
+TOLD_EVERY_S = 600.0
 KEPT_TIMES, KEPT_PAUSE_S = 10, 1.0  # for our database to come back, where something would be lost
 
 
-class _Outdated(ClientError):
+class _Outdated(Exception):
     """The link is of a time when the settings had it otherwise how this peer is asked."""
 
     def __init__(self) -> None:
@@ -66,6 +67,8 @@ class Attempts:
         self._breaker = breaker
         self._pace = Pace(peer.per_s)
         self._warned = False
+        self._told: dict[str, float] = {}  # what the log was told, and when
+        self._away = False  # as it was told
 
     async def attempt(self, claimed: Claim, session: Session, *, probe: bool) -> Found:
         """Raises Unavailable where our own database is away."""
@@ -74,6 +77,11 @@ class Attempts:
             found = await self._judged(claimed, session, probe=probe)
         except Unavailable:
             raise
+        except Unreadable:
+            self._warn()
+            found = findings.keyless(claimed, self._parts.now_us())
+        except _Outdated as error:
+            found = findings.stopped(claimed, str(error), self._parts.now_us())
         except Exception:  # noqa: BLE001 -- a fault of ours, which the link is not to repeat at once
             _log.exception("a cycle failed", peer=self._peer.name)
             found = findings.failed(claimed, "internal error", self._parts.now_us())
@@ -82,7 +90,10 @@ class Attempts:
         return found
 
     async def _judged(self, claimed: Claim, session: Session, *, probe: bool) -> Found:
-        """What fails of the peer counts for all of its links; what it says of one user or request, does not."""
+        """What fails of the peer counts for all of its links; what it says of one user or request, does not.
+
+        Raises Unreadable and _Outdated, before the peer was asked anything.
+        """
         least_s = 0.0
         try:
             credentials = self._parts.vault.open(claimed.user_id, self._peer.name, claimed.secret)
@@ -91,28 +102,27 @@ class Attempts:
                 remembered = await memory.keep(done.memory, self._peer)
                 claimed = claimed._replace(memory=remembered, etag=None, seq=done.seq)
                 raise done.failure
-        except Unreadable:
-            self._warn()
-            return findings.keyless(claimed, self._parts.now_us())
-        except (Unauthorized, _Outdated) as error:
-            self._answered()
-            if self._peer.by_token or isinstance(error, _Outdated):
-                _log.warning("a link needs a new token", peer=self._peer.name, detail=str(error))
+        except Unauthorized as error:
+            self._breaker.succeeded()
+            if self._peer.by_token:
+                self._tell("a link needs a new token", error)
                 return findings.stopped(claimed, str(error), self._parts.now_us())
             reason = str(error)  # it is our header that is refused: no user has a better one
+            self._tell("a peer refuses what it is asked", error)
         except Busy as error:
             reason, least_s = str(error), error.retry_after_s or 0.0
-            self._failed(reason, probe=probe)
+            self._failed(error, probe=probe)
             if error.status == HTTPStatus.SERVICE_UNAVAILABLE:  # 429 is of this user, unless others get it, too
                 self._breaker.pause(time.monotonic() + min(least_s, PROBE_MAX_S))
         except (ServerFault, Unreachable, BadAnswer, ForbiddenAddress) as error:
             reason = str(error)
-            self._failed(reason, probe=probe)
+            self._failed(error, probe=probe)
         except ClientError as error:
             reason, least_s = str(error), (error.retry_after_s or 0.0) if isinstance(error, Unrenewed) else 0.0
-            self._answered()
+            self._breaker.succeeded()
+            self._tell("a peer refuses what it is asked", error)
         else:
-            self._answered()
+            self._succeeded()
             return await findings.ended_well(self._peer, claimed, done, self._parts.now_us())
         return findings.failed(claimed, reason, self._parts.now_us(), least_s=least_s)
 
@@ -148,15 +158,30 @@ class Attempts:
 
         return Caller(self._peer, credentials, session, self._pace, kept)
 
-    def _answered(self) -> None:
-        if self._breaker.succeeded():
-            _log.info("a peer answers again", peer=self._peer.name)
+    def _succeeded(self) -> None:
+        self._breaker.succeeded()
+        if self._away:
+            self._away = False
+            _log.info("a peer is there again", peer=self._peer.name)
 
-    def _failed(self, reason: str, *, probe: bool) -> None:
-        if self._breaker.failed(time.monotonic(), probe=probe):
-            _log.warning(
-                "a peer fails again and again, and is tried by one link at a time", peer=self._peer.name, detail=reason
+    def _failed(self, error: ClientError, *, probe: bool) -> None:
+        self._breaker.failed(time.monotonic(), probe=probe)
+        if self._breaker.is_open:
+            self._away = (
+                self._tell("a peer fails again and again, and is tried by one link at a time", error) or self._away
             )
+
+    def _tell(self, what: str, error: ClientError) -> bool:
+        """In the log, now and then, however many links it is about; whether it was.
+
+        Not in the peer's own words, which may name people.
+        """
+        now_s = time.monotonic()
+        if now_s < self._told.get(what, -TOLD_EVERY_S) + TOLD_EVERY_S:
+            return False
+        self._told[what] = now_s
+        _log.warning(what, peer=self._peer.name, error=type(error).__name__, status=getattr(error, "status", None))
+        return True
 
     def _warn(self) -> None:
         if not self._warned:

@@ -49,21 +49,17 @@ class Breaker:
         if probe:
             self._probing = False
 
-    def succeeded(self) -> bool:
-        """The peer has answered as one does that is in order. Whether that closes it."""
-        closes = self.is_open
+    def succeeded(self) -> None:
+        """The peer has answered as one does that is in order."""
         self._failures = 0
-        return closes
 
-    def failed(self, now_s: float, *, probe: bool) -> bool:
-        """Whether that opens it."""
+    def failed(self, now_s: float, *, probe: bool) -> None:
         if self.is_open and not probe:
-            return False  # it began before that was known, and says nothing new
+            return  # it began before that was known, and says nothing new
         self._failures += 1
         if self.is_open:
             longest = min(PROBE_MIN_S * 2.0 ** min(self._failures - OPENS_AT, 20), PROBE_MAX_S)
             self.pause(now_s + random.uniform(longest / 2, longest))  # noqa: S311 -- likewise
-        return self._failures == OPENS_AT
 
     def pause(self, until_s: float) -> None:
         """Nothing goes before that."""

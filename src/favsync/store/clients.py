@@ -39,9 +39,11 @@ async def reached(data_dir: Path) -> AsyncIterator[dict[str, Any]]:
     Raises EmbeddedError.
     """
     embedded = Embedded(data_dir, connections=1)
-    check(data_dir)
+    cluster = embedded.cluster
     try:
-        target = await _running(embedded.cluster)
+        if not cluster.pgdata.exists():
+            raise EmbeddedError(f"data_dir: {cluster.data_dir} holds no database")
+        target = await _running(cluster)
     except OSError as error:
         raise EmbeddedError(f"data_dir: {error.filename or data_dir}: {error.strerror or error}") from error
     if target:
@@ -49,17 +51,6 @@ async def reached(data_dir: Path) -> AsyncIterator[dict[str, Any]]:
         return
     async with started(embedded) as target:
         yield target
-
-
-def check(data_dir: Path) -> None:
-    """Raises EmbeddedError where there is no database in `data_dir`, or that cannot be told."""
-    cluster = Cluster(data_dir)
-    try:
-        if cluster.pgdata.exists():
-            return
-    except OSError as error:
-        raise EmbeddedError(f"data_dir: {error.filename or data_dir}: {error.strerror or error}") from error
-    raise EmbeddedError(f"data_dir: {cluster.data_dir} holds no database")
 
 
 @contextlib.asynccontextmanager
