@@ -23,6 +23,10 @@ KEYED: dict[str, Any] = {
             {"header": {"name": "X-Key", "value_file": "/dev/null"}},
             "peers[0].header: value_file: /dev/null: is empty",
         ),
+        (
+            {"url": "https://a.example/x/getUserFavorites/", "get": "/getUserFavorites"},
+            "peers[0].url: is what the paths are behind: leave /getUserFavorites away",
+        ),
         ({"header": None}, "peers[0]: {user} in a path goes with a header: a user's token says whose it is"),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
             "FAVSYNC_CORS_ORIGINS: 'https://a/b' is not an origin such as https://app.example.org, or *",
         ),
         ({"JWT_SECRET": "short"}, "FAVSYNC_JWT_SECRET: must be at least 32 bytes long"),
-        ({"JWT_SECRET_FILE": "/nowhere"}, "FAVSYNC_JWT_SECRET_FILE: cannot be read"),
+        ({"JWT_SECRET_FILE": "/nowhere"}, "FAVSYNC_JWT_SECRET_FILE: /nowhere: cannot be read"),
         (
             {"JWT_SECRET": "x" * 32, "JWT_SECRET_FILE": __file__},
             "FAVSYNC_JWT_SECRET and FAVSYNC_JWT_SECRET_FILE are both set: one of them may be",

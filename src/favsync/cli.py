@@ -1,6 +1,7 @@
 """The command line: `favsync serve | migrate | backup | restore | psql | token | config | entities | feed | …`."""
 
 import asyncio
+import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -142,14 +143,17 @@ def token(
         check_subject(subject)
     except ValueError as error:
         raise SettingsError(f"the subject {error}") from None
-    secret = settings.with_secrets(load(flags, config)).jwt_secret
+    effective = dataclasses.replace(load(flags, config), peers=())  # whose key this is not to make
+    secret = settings.with_secrets(effective).jwt_secret
     if secret is None:
         raise SettingsError(
             "tokens of this deployment are issued elsewhere: only with a jwt_secret can one be made here"
         )
-    for unknown in sorted({*scope} - {*SCOPES} if scope else ()):
-        typer.echo(f"favsync: {unknown!r} is no scope of this service{did_you_mean(unknown, SCOPES)}", err=True)
-    typer.echo(issue(secret, subject, scopes=scope or (), now_s=int(time.time()), ttl_s=ttl_s))
+    scopes = [word for given in scope or () for word in given.split()]
+    for unknown in sorted({*scopes} - {*SCOPES}):
+        meant = did_you_mean(unknown, SCOPES)
+        typer.echo(f"favsync: the token has a scope that means nothing here, {unknown!r}{meant}", err=True)
+    typer.echo(issue(secret, subject, scopes=scopes, now_s=int(time.time()), ttl_s=ttl_s))
 
 
 @app.command("openapi")
@@ -165,8 +169,10 @@ def show_openapi(*, config: Config = None, **flags: object) -> None:
 def show_config(*, config: Config = None, **flags: object) -> None:
     """Print the effective settings, secrets masked, and where each that is not a default was said."""
     effective, origins, warnings = settings.load(flags, config)
-    for name, value in settings.shown(effective).items():
-        typer.echo(f"{name:<20} = {value or '(not set)':<40}  # {origins.get(name.partition('[')[0], 'default')}")
+    rows = settings.shown(effective)
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        typer.echo(f"{name:<{width}} = {value or '(not set)':<40}  # {origins.get(name.partition('[')[0], 'default')}")
     for warning in warnings:
         typer.echo(f"favsync: {warning}", err=True)
 

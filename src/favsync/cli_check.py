@@ -64,11 +64,13 @@ def check(  # noqa: PLR0913 -- each is an option of the command
         if not as_json:
             printing.show(console, finding)
 
-    # A second signal ends the deletions of what was written, too.
-    until_stopped(_examine(session, target, item, tell, read_only=read_only), times=2)
-    if as_json:
-        typer.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
-    else:
+    work = _examine(session, target, item, tell, read_only=read_only)
+    try:
+        until_stopped(work, times=2, notice="deleting what was written; stopped again, it is left")
+    finally:
+        if as_json:
+            typer.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())
+    if not as_json:
         printing.conclude(console, report)
     raise typer.Exit(0 if report.ok else 1)
 
@@ -126,5 +128,7 @@ def _check_user(target: Target) -> None:
         )
     if target.header is not None and not all(with_user):
         raise typer.BadParameter(f"with it, {USER} has to be in each path: --get, --post", param_hint="--header")
+    if target.user is not None and not any(with_user):
+        raise typer.BadParameter(f"goes with {USER} in the paths", param_hint="--user")
     if any(with_user) and target.user is None:
         raise typer.BadParameter(f"is what {USER} in a path stands for", param_hint="--user")

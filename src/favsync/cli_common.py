@@ -50,15 +50,18 @@ def embedded_data_dir(flags: dict[str, object], config: Path | None, tool: str) 
     return effective.data_dir
 
 
-def until_stopped(work: Coroutine[Any, Any, _T], *, times: int = 1) -> _T:
+def until_stopped(work: Coroutine[Any, Any, _T], *, times: int = 1, notice: str = "") -> _T:
     """What `work` gives. A signal to stop cancels it: what it began it puts in order. Then OperatorError.
 
-    `times`: how often it can be cancelled; further signals change nothing.
+    `times`: how often it can be cancelled; further signals change nothing. `notice`: what the first one is answered.
     """
     stops = itertools.count(1)
 
     def stop(task: asyncio.Future[_T]) -> None:
-        if next(stops) <= times:
+        count = next(stops)
+        if count == 1 and notice:
+            typer.echo(f"favsync: {notice}", err=True)
+        if count <= times:
             task.cancel()
 
     async def run() -> _T:

@@ -28,7 +28,8 @@ def reseal(*, config: Config = None, **flags: object) -> None:
     effective = load(flags, config)
     vault = Vault(settings.link_keys(effective))
     found = until_stopped(upkeep.reseal(effective.database_url or effective.data_dir, vault))
-    typer.echo(f"sealed anew: {found.resealed} of {found.links}")
+    current = found.links - found.left - found.unreadable
+    typer.echo(f"sealed anew: {found.resealed}; of the first key: {current} of {found.links}")
     if found.unreadable:
         raise OperatorError(
             f"sealed with a key that is not among link_keys, and as before: {found.unreadable} of {found.links}; "

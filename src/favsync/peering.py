@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from pathlib import Path
+from typing import cast
 from urllib.parse import quote
 
 from marshmallow import fields, validate
@@ -55,7 +56,8 @@ class Peer:
 
     `get`, `post`: paths; `{user}` in them stands for what the user is called there. `header`: a name and a secret that
     are sent with each request; None where each user's own bearer token is. `per_s`, `at_once`: requests to it, of each
-    process. `prefix`: what its items begin with here. `networks`: of addresses it may have beside public ones.
+    process. `prefix`: what its items begin with here. `networks`: of addresses it may have beside public ones. `said`:
+    the keys that the settings name.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Peer:
     header: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
     renewal: Renewal | None = None
     networks: tuple[Network, ...] = ()
+    said: frozenset[str] = dataclasses.field(default=frozenset(), compare=False)
 
     @property
     def by_token(self) -> bool:
@@ -170,6 +173,9 @@ def _peer(place: str, value: object, folder: Path) -> Peer:
     table = tables.load(_PeerTable(), place, value)
     if "?" in table["url"]:
         raise SettingsError(f"{place}.url: must end with its path: what is asked for stands in get and post")
+    for path in (SEED.read, SEED.write):
+        if table["url"].rstrip("/").endswith(path) and path in (table["get"], table["post"]):
+            raise SettingsError(f"{place}.url: is what the paths are behind: leave {path} away")
     header, renewal = table.pop("header", None), table.pop("oauth", None)
     if header and renewal:
         raise SettingsError(f"{place}: a token of its users is renewed (oauth), or a header is sent, not both")
@@ -199,6 +205,7 @@ def _peer(place: str, value: object, folder: Path) -> Peer:
         header=(header["name"], _secret(f"{place}.header", header, "value", folder)) if header else None,
         renewal=_renewal(place, renewal, folder) if renewal else None,
         networks=allowed,
+        said=frozenset(cast("dict[str, object]", value)),
     )
 
 

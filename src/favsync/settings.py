@@ -235,7 +235,7 @@ def load(
         name, messages = next(iter(cast("dict[str, list[str]]", error.messages).items()))
         raise SettingsError(f"{origins.get(name, name)}: {_lower(messages[0])}") from None
     own = [f"entities.{entity.name}" for entity in tables.get("entities", ()) if entity is not FAVORITES]
-    own += [name for peer in tables.get("peers", ()) for name in peering.shown(peer)]
+    own += [f"peers.{peer.name}.{key}" for peer in tables.get("peers", ()) for key in peer.said]
     origins |= {name: f"{name} in {config or CONFIG_NAME}" for name in (*tables, *own)}
     settings = Settings(**loaded, **tables)
     if settings.metrics_port and settings.metrics_port == settings.port:

@@ -37,7 +37,8 @@ def from_environment(names: Collection[str]) -> tuple[dict[str, object], list[st
         try:
             value = reader.str(variable(name), None)
         except ValueError:
-            raise SettingsError(f"{variable(name)}_FILE: cannot be read") from None
+            path = os.environ.get(f"{variable(name)}_FILE", "")
+            raise SettingsError(f"{variable(name)}_FILE: {path}: cannot be read") from None
         if value and os.environ.get(variable(name)) and os.environ.get(f"{variable(name)}_FILE"):
             raise SettingsError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them may be")
         if value:  # an empty variable is how compose files say "not set"

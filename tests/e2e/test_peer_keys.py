@@ -47,8 +47,9 @@ async def test_as_the_page_says(party: ThirdParty, data_dir: Path, tmp_path: Pat
     settings: dict[str, Any] = {"config": config, "data_dir": data_dir, "jwt_secret": SECRET}
     keys = data_dir / "link_key"
     shown = favsync("config", **settings).stdout
-    assert "link_keys            = (made in data_dir) " in shown
+    assert re.search(r"^link_keys += \(made in data_dir\) +# default$", shown, re.MULTILINE)
     assert re.search(rf"^peers.eau.interval += 1s +# peers.eau.interval in {config}$", shown, re.MULTILINE)
+    assert re.search(r"^peers.eau.precision += ms +# default$", shown, re.MULTILINE)
     service = Service(**settings)
 
     async def opens(item: str) -> None:

@@ -195,6 +195,19 @@ LIKE_OTHERS = declared("""
 """)
 
 
+async def test_what_a_backend_may_say_at_the_seeds_paths_is_documented(client: Client) -> None:
+    """Whoever may name users there is refused one that is no text."""
+    document = await (await client.get("/openapi.json")).json()
+    bodies = [
+        document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for path in ("/postUserFavorites", "/sync/favorites")
+    ]
+    assert bodies[0] == bodies[1]
+    wrong = [{"item": "a", "actionDate": "2020-01-01T00:00:00Z", "action": "ADD", "user": {}}]
+    for headers, status in ((backend("ann"), 422), (bearer(), 200)):
+        assert (await client.post("/postUserFavorites", headers=headers, json=wrong)).status == status
+
+
 async def test_names_that_look_like_others_are_told_apart(serve: Serve) -> None:
     """In the document each operation has a name of its own, and each schema; apispec warns where it has none."""
     client = await serve(entities=LIKE_OTHERS)

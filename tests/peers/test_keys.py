@@ -148,8 +148,8 @@ async def test_keys_can_be_changed(serve: Serve, third_party: Start, dsn: str) -
     await both.edit("with both", DATE)
     await until(lambda: len(party.has["ann"]) == 2)
     before = await rows(both)
-    assert await reseal(dsn, NEW, KEY) == (0, "sealed anew: 3 of 3")
-    assert await reseal(dsn, NEW, KEY) == (0, "sealed anew: 0 of 3")
+    assert await reseal(dsn, NEW, KEY) == (0, "sealed anew: 3; of the first key: 3 of 3")
+    assert await reseal(dsn, NEW, KEY) == (0, "sealed anew: 0; of the first key: 3 of 3")
     assert not {row["secret"] for row in before} & {row["secret"] for row in await rows(both)}
     await both.edit("after that", DATE)
     await until(lambda: len(party.has["ann"]) == 3)
@@ -168,7 +168,7 @@ async def test_without_the_old_key_nothing_is_sealed_anew(serve: Serve, third_pa
     before = await rows(other)
     status, said = await reseal(dsn, NEW)
     told, advice = said.splitlines()
-    assert (status, told) == (1, "sealed anew: 0 of 3")
+    assert (status, told) == (1, "sealed anew: 0; of the first key: 0 of 3")
     assert advice == (
         "favsync: sealed with a key that is not among link_keys, and as before: 3 of 3; "
         "put the older keys behind the first one"

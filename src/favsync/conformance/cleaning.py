@@ -41,7 +41,9 @@ async def _clean_within(probe: Probe, within_s: float) -> Finding:
 
 
 def _undone(probe: Probe, why: str) -> Finding:
-    return differs("left", f"what was written could not be deleted: {why}; its items begin with {probe.items}")
+    return differs(
+        "left", f"what was written may not be deleted, not all of it: {why}; its items begin with {probe.items}"
+    )
 
 
 async def clean(probe: Probe) -> Finding:

@@ -25,9 +25,11 @@ _READ_ONLY: list[Step] = [
     ("precision", reading.seen_precision),
     ("tombstones", reading.seen_tombstones),
     ("etag", reading.etag),
+    ("accounts", reading.accounts_unseen),
 ]
 _WRITING: list[Step] = [
     ("post", writing.post),
+    ("accounts", reading.accounts),
     ("post-token", reading.write_token),
     ("dates", reading.dates),
     ("precision", writing.precision),
@@ -60,6 +62,9 @@ async def examine(probe: Probe, tell: Tell, *, read_only: bool = False, within_s
     except TimeoutError:
         tell(fails("time", f"it took more than {within_s / 60:.0f} minutes: nothing more was tried"))
         stopped = False
+    except asyncio.CancelledError:
+        tell(fails("stopped", "it was stopped: nothing more was tried"))
+        raise
     finally:
         if probe.written:
             await cleaned(probe, tell, within_s=within_s, stopped=stopped)

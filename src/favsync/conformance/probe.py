@@ -85,6 +85,8 @@ class Probe:
         self.written: dict[str, int] = {}  # the latest date of each item that it was sent
         self.lag_s = 0.0  # until what was written is shown
         self.tombstones = True
+        self.accounts_told = False
+        self.earlier: list[str] = []  # items of other runs that stand there, and not as deleted
         self.patience_s = PATIENCE_S  # what is left of it, for a backend that is busy
 
     def now_us(self) -> int:
@@ -116,7 +118,9 @@ class Probe:
         size = 0
         for _ in range(PAGES_MAX):
             if url is None:
-                return [one for one in found if not self._is_of_another_run(one)]
+                others = [one for one in found if self._is_of_another_run(one)]
+                self.earlier = [one["item"] for one in others if one.get("action") != "DELETE"]
+                return [one for one in found if one not in others] if others else found
             answer = await self._get(url, None, None)
             size += len(answer.body)
             if size > LIST_BYTES_MAX:

@@ -33,7 +33,7 @@ async def get(probe: Probe) -> list[Finding]:
         probe.content(answer)
         await probe.read_raw()
     except ClientError as error:
-        return [fails("get", f"GET {path}: {error}: there is nothing to read", ends=True)]
+        return [fails("get", f"GET {path}: {str(error).rstrip('.')}: there is nothing to read", ends=True)]
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     found = [ok("get", f"GET {path} answers 200 with a list")]
     if kind == "application/json":
@@ -80,22 +80,33 @@ async def token(probe: Probe) -> list[Finding]:
 
 
 async def accounts(probe: Probe) -> list[Finding]:
-    """Where the path names the account: another name has to be another list, or none."""
-    if probe.target.header is None:
+    """Where the path names the account: another name has to be another list, or none. Of an empty list, not yet."""
+    if probe.target.header is None or probe.accounts_told:
         return []
     answer = await probe.get(account=f"{ITEMS}{secrets.token_hex(4)}")
+    own = probe.content(await probe.get())
     try:
         others = probe.content(answer)
     except ClientError:
-        return [ok("accounts", f"for a name that nobody has GET is answered {answer.status}")]
-    own = probe.content(await probe.get())
-    if others and others == own:
-        said = "a name that nobody has shows the same list: all users would have one, so the path, or the key, is wrong"
-        return [fails("accounts", said, ends=True)]
-    if not own:
-        said = "its list is empty, as is that of a name that nobody has: see that each account has its own"
-        return [differs("accounts", said)]
-    return [ok("accounts", "for a name that nobody has there is another list")]
+        found = ok("accounts", f"for a name that nobody has GET is answered {answer.status}")
+    else:
+        if not own:
+            return []
+        found = ok("accounts", "for a name that nobody has there is another list")
+        if others == own:
+            said = (
+                "a name that nobody has shows the same list: all users would have one; the paths or the key are wrong"
+            )
+            found = fails("accounts", said, ends=True)
+    probe.accounts_told = True
+    return [found]
+
+
+async def accounts_unseen(probe: Probe) -> list[Finding]:
+    """Of one that is only read, and whose list is empty."""
+    if probe.target.header is None or probe.accounts_told:
+        return []
+    return [differs("accounts", "its list is empty, as is that of a name that nobody has: has each account its own?")]
 
 
 def _is_list(probe: Probe, answer: Answer) -> bool:
@@ -145,12 +156,18 @@ async def records(probe: Probe) -> list[Finding]:
     for one in raw:
         listing.add(one)
     wrong = listing.refused
+    left = [_left(probe.earlier)] if probe.earlier else []
     if not wrong:
-        return [ok("records", f"{len(raw)} in the list, each with item, actionDate and action")]
+        return [ok("records", f"{len(raw)} in the list, each with item, actionDate and action"), *left]
     first = f"the first is number {wrong[0].index}: {wrong[0].reason}"
     if not listing.records:
         return [fails("records", f"none of the {len(raw)} can be read; {first}: nothing would be learnt")]
     return [differs("records", f"{len(wrong)} of {len(raw)} cannot be read; {first}: those are left out, and counted")]
+
+
+def _left(items: list[str]) -> Finding:
+    said = f"items of earlier examinations are there, and not deleted: {len(items)}, such as {items[0]}"
+    return differs("earlier", said)
 
 
 async def dates(probe: Probe) -> list[Finding]:

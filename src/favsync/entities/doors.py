@@ -66,11 +66,10 @@ def _of_one(entity: Entity, form: Form, max_batch: int) -> Iterator[_Pair]:
         resource = Resource(shown=Shown([entity], path, live=True), forms={name: form})
         yield replace(pair, resource=resource, get=path, post=path, deprecated=True)
     if entity.legacy:
-        plain = Form(entity, named=False)
-        shown = Shown([entity], entity.legacy.get)
-        resource = Resource(shown=shown, forms={entity.name: form}, plain={entity.name: plain})
-        body = _batch(plain, max_batch)
-        yield replace(pair, resource=resource, get=entity.legacy.get, post=entity.legacy.post, body=body, naming=())
+        # The body is documented as what a token with sync:any may send: for others, fewer of its members mean anything.
+        plain = {entity.name: Form(entity, named=False)}
+        resource = Resource(shown=Shown([entity], entity.legacy.get), forms={entity.name: form}, plain=plain)
+        yield replace(pair, resource=resource, get=entity.legacy.get, post=entity.legacy.post, naming=())
 
 
 def _of_all(entities: Sequence[Entity], forms: Mapping[str, Form], max_batch: int) -> _Pair:

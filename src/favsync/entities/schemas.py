@@ -116,20 +116,21 @@ def writing(entity: Entity, *, named: bool) -> Writing:
     owner: dict[str, fields.Field[Any]] = {}
     if named and entity.scope is Scope.USER:
         owner = {
-            "user": _name(SUBJECT_LENGTH_MAX, "Whose it is; a token with `sync:any` may say so"),
+            "user": _name(
+                SUBJECT_LENGTH_MAX, "Whose it is, for a token with `sync:any`; ignored of others at the seed's paths"
+            ),
             "namespace": _name(SUBJECT_LENGTH_MAX, "Of that user; without it, the caller's own"),
         }
     # The names of components in the OpenAPI document: with a full stop, which no entity's name has.
-    suffix = "" if named else ".plain"
     if not entity.has_fields and entity.unknown is not Unknown.REFUSE:
-        both = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}.record{suffix}")
+        both = _Record.from_dict({"action": _action(*Action), **owner}, name=f"{entity.name}.record")
         return Writing(both, both)
     inner = _Fields(entity.fields, required=entity.needs_fields, error_messages=_COMMON)
     add = {"action": _action(Action.ADD), "fields": inner, **owner}
     delete = {"action": _action(Action.DELETE), **owner}
     return Writing(
-        _Record.from_dict(add, name=f"{entity.name}.add{suffix}"),
-        _Record.from_dict(delete, name=f"{entity.name}.delete{suffix}"),
+        _Record.from_dict(add, name=f"{entity.name}.add"),
+        _Record.from_dict(delete, name=f"{entity.name}.delete"),
     )
 
 

@@ -107,7 +107,7 @@ class Attempts:
             if self._peer.by_token:
                 self._tell("a link needs a new token", error)
                 return findings.stopped(claimed, str(error), self._parts.now_us())
-            reason = str(error)  # it is our header that is refused: no user has a better one
+            reason = f"our header is refused: {error}"  # and no user has a better one
             self._tell("a peer refuses what it is asked", error)
         except Busy as error:
             reason, least_s = str(error), error.retry_after_s or 0.0
@@ -180,7 +180,8 @@ class Attempts:
         if now_s < self._told.get(what, -TOLD_EVERY_S) + TOLD_EVERY_S:
             return False
         self._told[what] = now_s
-        _log.warning(what, peer=self._peer.name, error=type(error).__name__, status=getattr(error, "status", None))
+        why = {"detail": str(error)} if isinstance(error, Unreachable) else {"status": getattr(error, "status", None)}
+        _log.warning(what, peer=self._peer.name, error=type(error).__name__, **why)
         return True
 
     def _warn(self) -> None:
