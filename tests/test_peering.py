@@ -24,6 +24,10 @@ KEYED: dict[str, Any] = {
             "peers[0].header: value_file: /dev/null: is empty",
         ),
         (
+            {"header": {"name": "X-Key", "value": "a\nb"}},
+            "peers[0].header: the value of a header is ASCII, on one line",
+        ),
+        (
             {"url": "https://a.example/x/getUserFavorites/", "get": "/getUserFavorites"},
             "peers[0].url: is what the paths are behind: leave /getUserFavorites away",
         ),

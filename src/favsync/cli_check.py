@@ -66,7 +66,7 @@ def check(  # noqa: PLR0913 -- each is an option of the command
 
     work = _examine(session, target, item, tell, read_only=read_only)
     try:
-        until_stopped(work, times=2, notice="deleting what was written; stopped again, it is left")
+        until_stopped(work, again=True)
     finally:
         if as_json:
             typer.echo(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode())

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import itertools
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -50,25 +49,19 @@ def embedded_data_dir(flags: dict[str, object], config: Path | None, tool: str) 
     return effective.data_dir
 
 
-def until_stopped(work: Coroutine[Any, Any, _T], *, times: int = 1, notice: str = "") -> _T:
+def until_stopped(work: Coroutine[Any, Any, _T], *, again: bool = False) -> _T:
     """What `work` gives. A signal to stop cancels it: what it began it puts in order. Then OperatorError.
 
-    `times`: how often it can be cancelled; further signals change nothing. `notice`: what the first one is answered.
+    `again`: so does each further signal, which else changes nothing.
     """
-    stops = itertools.count(1)
-
-    def stop(task: asyncio.Future[_T]) -> None:
-        count = next(stops)
-        if count == 1 and notice:
-            typer.echo(f"favsync: {notice}", err=True)
-        if count <= times:
-            task.cancel()
 
     async def run() -> _T:
         task = asyncio.ensure_future(work)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup
-                asyncio.get_running_loop().add_signal_handler(number, stop, task)
+                asyncio.get_running_loop().add_signal_handler(
+                    number, lambda: (task.cancelling() and not again) or task.cancel()
+                )
         try:
             return await task
         except asyncio.CancelledError:

@@ -18,7 +18,7 @@ from favsync.core.reconcile import Absence, Rules
 from favsync.core.record import DEFAULT_TENANT
 from favsync.identity import tables
 from favsync.identity.issuers import Network, networks
-from favsync.setting_fields import Duration, bounds
+from favsync.setting_fields import MASK, Duration, bounds
 
 PEERS_MAX = 100
 PREFIX_LENGTH_MAX = 64
@@ -158,15 +158,21 @@ def shown(peer: Peer) -> dict[str, str]:
     """What is said of it, as text, by its place in the settings; no secret."""
     rules, renewal = peer.rules, peer.renewal
     told = {
-        "url": peer.url, "get": peer.get, "post": peer.post, "entity": peer.entity, "tenant": peer.tenant,
-        "direction": peer.direction, "interval": f"{peer.interval_s:g}s", "timeout": f"{peer.timeout_s:g}s",
-        "per_s": f"{peer.per_s:g}", "at_once": peer.at_once, "batch": peer.batch, "prefix": peer.prefix,
+        "url": peer.url, "get": _masked(peer.get), "post": _masked(peer.post), "entity": peer.entity,
+        "tenant": peer.tenant, "direction": peer.direction, "interval": f"{peer.interval_s:g}s",
+        "timeout": f"{peer.timeout_s:g}s", "per_s": f"{peer.per_s:g}", "at_once": peer.at_once, "batch": peer.batch,
+        "prefix": peer.prefix,
         "precision": next(name for name, us in _PRECISION_US.items() if us == rules.precision_us),
         "absence": rules.absence, "max_delete_percent": f"{rules.max_delete_percent:g}",
         "header": peer.header[0] if peer.header else "", "oauth": renewal.url if renewal else "",
         "networks": ", ".join(map(str, peer.networks)),
     }  # fmt: skip
     return {f"peers.{peer.name}.{key}": str(value) for key, value in told.items()}
+
+
+def _masked(path: str) -> str:
+    """Without what may be a secret in it."""
+    return re.sub(r"([?&][^=&]*=)(?!\{user\})[^&]+", rf"\1{MASK}", path)
 
 
 def _peer(place: str, value: object, folder: Path) -> Peer:
@@ -202,11 +208,18 @@ def _peer(place: str, value: object, folder: Path) -> Peer:
         interval_s=table["interval"],
         timeout_s=table["timeout"],
         rules=rules,
-        header=(header["name"], _secret(f"{place}.header", header, "value", folder)) if header else None,
+        header=_header(f"{place}.header", header, folder) if header else None,
         renewal=_renewal(place, renewal, folder) if renewal else None,
         networks=allowed,
         said=frozenset(cast("dict[str, object]", value)),
     )
+
+
+def _header(place: str, table: dict[str, str], folder: Path) -> tuple[str, str]:
+    value = _secret(place, table, "value", folder)
+    if not (value.isascii() and value.isprintable()):
+        raise SettingsError(f"{place}: the value of a header is ASCII, on one line")
+    return table["name"], value
 
 
 def _renewal(place: str, table: dict[str, str], folder: Path) -> Renewal:

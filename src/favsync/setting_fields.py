@@ -55,7 +55,9 @@ class Networks(fields.Field[tuple[Network, ...]]):
 
 class Secrets(fields.Field[tuple[str, ...]]):
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> tuple[str, ...]:
-        found = tuple(filter(None, (word.strip() for word in _joined(value).split(","))))
+        if not (joined := _joined(value)):
+            return ()
+        found = tuple(word.strip() for word in joined.split(","))
         for secret in found:
             is_secret(secret)
         return found

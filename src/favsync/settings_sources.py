@@ -34,13 +34,16 @@ def from_environment(names: Collection[str]) -> tuple[dict[str, object], list[st
     reader = environs.FileAwareEnv(strip_whitespace=True)
     found: dict[str, object] = {}
     for name in names:
+        file = os.environ.get(f"{variable(name)}_FILE")
+        if file and os.environ.get(variable(name)):
+            raise SettingsError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them may be")
+        where = f"{file}: " if file and "/" in file else ""  # else it may be the secret itself
         try:
             value = reader.str(variable(name), None)
-        except ValueError:
-            path = os.environ.get(f"{variable(name)}_FILE", "")
-            raise SettingsError(f"{variable(name)}_FILE: {path}: cannot be read") from None
-        if value and os.environ.get(variable(name)) and os.environ.get(f"{variable(name)}_FILE"):
-            raise SettingsError(f"{variable(name)} and {variable(name)}_FILE are both set: one of them may be")
+        except (ValueError, OSError):
+            raise SettingsError(f"{variable(name)}_FILE: {where}cannot be read") from None
+        if file and not value:
+            raise SettingsError(f"{variable(name)}_FILE: {where}is empty")
         if value:  # an empty variable is how compose files say "not set"
             found[name] = value
     ours = {variable(name) for name in names} | {"FAVSYNC_CONFIG", "FAVSYNC_PEER_TOKEN"}

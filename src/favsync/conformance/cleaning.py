@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Mapping
 
 from favsync.client import ClientError
-from favsync.conformance.findings import Finding, Tell, differs, ok
+from favsync.conformance.findings import Finding, Tell, differs, fails, ok
 from favsync.conformance.probe import PATIENCE_S, STEP_US, Json, Probe, instant
 from favsync.core import timestamp
 
@@ -22,14 +22,20 @@ async def cleaned(probe: Probe, tell: Tell, *, within_s: float, stopped: bool) -
         try:
             await asyncio.wait([cleaning])
         except asyncio.CancelledError:
-            if again:
+            if again and not cleaning.done():
                 cleaning.cancel()
                 tell(_undone(probe, "stopped"))
                 raise
             again = True
+            tell(was_stopped(probe))
     tell(cleaning.result())
     if again and not stopped:
         raise asyncio.CancelledError
+
+
+def was_stopped(probe: Probe) -> Finding:
+    more = "; what was written is being deleted: stopped again, it is left" if probe.written else ""
+    return fails("stopped", f"it was stopped, and nothing more is tried{more}")
 
 
 async def _clean_within(probe: Probe, within_s: float) -> Finding:
@@ -56,7 +62,7 @@ async def clean(probe: Probe) -> Finding:
         standing = [one for one in await _own(probe) if one.get("action") != "DELETE"]
         dates_us = {one["item"]: instant(one.get("actionDate")) or 0 for one in standing}
         shown = {item.casefold() for item in dates_us}
-        items = sorted({*dates_us, *(item for item in probe.written if item.casefold() in shown)})
+        items = sorted({*dates_us, *probe.unanswered, *(item for item in probe.written if item.casefold() in shown)})
     except ClientError:  # what it was sent is known all the same
         items, dates_us = list(probe.written), {}
     # Of what stands there, that is: a date that was sent may have been too far ahead to be kept, or taken again.
@@ -103,5 +109,4 @@ def _deletion(item: str, date_us: int) -> dict[str, str]:
 async def _own(probe: Probe) -> list[dict[str, Json]]:
     """Also where it keeps names in another case, or cut off."""
     await probe.shown()
-    begins = probe.items.casefold()
-    return [one for one in await probe.read() if str(one.get("item")).casefold().startswith(begins)]
+    return [one for one in await probe.read() if probe.is_own(one)]

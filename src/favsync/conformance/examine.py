@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from favsync.client import ClientError
 from favsync.conformance import reading, refusing, writing
-from favsync.conformance.cleaning import cleaned
+from favsync.conformance.cleaning import cleaned, was_stopped
 from favsync.conformance.findings import Finding, Tell, differs, fails
 from favsync.conformance.probe import Probe
 
@@ -17,7 +17,6 @@ _BEFORE: list[Step] = [
     ("get", reading.get),
     ("address", reading.address),
     ("token", reading.token),
-    ("accounts", reading.accounts),
     ("records", reading.records),
 ]
 _READ_ONLY: list[Step] = [
@@ -25,7 +24,7 @@ _READ_ONLY: list[Step] = [
     ("precision", reading.seen_precision),
     ("tombstones", reading.seen_tombstones),
     ("etag", reading.etag),
-    ("accounts", reading.accounts_unseen),
+    ("accounts", reading.seen_accounts),
 ]
 _WRITING: list[Step] = [
     ("post", writing.post),
@@ -63,7 +62,7 @@ async def examine(probe: Probe, tell: Tell, *, read_only: bool = False, within_s
         tell(fails("time", f"it took more than {within_s / 60:.0f} minutes: nothing more was tried"))
         stopped = False
     except asyncio.CancelledError:
-        tell(fails("stopped", "it was stopped: nothing more was tried"))
+        tell(was_stopped(probe))
         raise
     finally:
         if probe.written:

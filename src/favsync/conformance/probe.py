@@ -85,7 +85,7 @@ class Probe:
         self.written: dict[str, int] = {}  # the latest date of each item that it was sent
         self.lag_s = 0.0  # until what was written is shown
         self.tombstones = True
-        self.accounts_told = False
+        self.unanswered: set[str] = set()  # items that were sent, and perhaps arrive yet
         self.earlier: list[str] = []  # items of other runs that stand there, and not as deleted
         self.patience_s = PATIENCE_S  # what is left of it, for a backend that is busy
 
@@ -120,7 +120,7 @@ class Probe:
             if url is None:
                 others = [one for one in found if self._is_of_another_run(one)]
                 self.earlier = [one["item"] for one in others if one.get("action") != "DELETE"]
-                return [one for one in found if one not in others] if others else found
+                return [one for one in found if not self._is_of_another_run(one)] if others else found
             answer = await self._get(url, None, None)
             size += len(answer.body)
             if size > LIST_BYTES_MAX:
@@ -133,7 +133,11 @@ class Probe:
 
     def _is_of_another_run(self, one: Json) -> bool:
         item = one.get("item") if isinstance(one, dict) else None
-        return isinstance(item, str) and item.startswith(ITEMS) and not item.startswith(self.items)
+        return isinstance(item, str) and item.casefold().startswith(ITEMS) and not self.is_own(one)
+
+    def is_own(self, one: Json) -> bool:
+        """Of this run, also where names are kept in another case."""
+        return isinstance(one, dict) and str(one.get("item")).casefold().startswith(self.items.casefold())
 
     def content(self, answer: Answer) -> list[Json]:
         """The records of an answer; ClientError where it has none."""
@@ -151,7 +155,10 @@ class Probe:
         if lenient:
             headers["Prefer"] = "handling=lenient"
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        items = set() if isinstance(body, bytes) else {one["item"] for one in body if "item" in one}
+        self.unanswered |= items
         answer = await self._ask("POST", self.target.at(self.target.post), headers, proof, raw)
+        self.unanswered -= items
         if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST:
             check_status(answer, {self.target.token}, time.time)
         if looks_like_html(answer.body) and Reply(answer.status).yes:

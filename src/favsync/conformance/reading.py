@@ -13,8 +13,9 @@ from favsync.client import BadAnswer, ClientError
 from favsync.client.addresses import permitted
 from favsync.client.records import Listing
 from favsync.client.session import Answer
+from favsync.client.texts import printable
 from favsync.conformance.findings import Finding, differs, fails, ok
-from favsync.conformance.probe import ITEMS, Probe, instant
+from favsync.conformance.probe import ITEMS, Json, Probe, instant
 from favsync.core.timestamp import US_PER_MINUTE, US_PER_MS, US_PER_S
 from favsync.identity.tables import LOOPBACK
 
@@ -79,34 +80,45 @@ async def token(probe: Probe) -> list[Finding]:
     return [ok("token", "a wrong token is refused: a link says when it needs a new one")]
 
 
+_SHARED = "a name that nobody has shows the same list: all users would have one; the paths or the key are wrong"
+_FOREIGN = "a name that nobody has shows a list with records in it: see that each account has its own"
+
+
 async def accounts(probe: Probe) -> list[Finding]:
-    """Where the path names the account: another name has to be another list, or none. Of an empty list, not yet."""
-    if probe.target.header is None or probe.accounts_told:
+    """Where the path names the account: what was written does not show under a name that nobody has."""
+    if probe.target.header is None:
         return []
-    answer = await probe.get(account=f"{ITEMS}{secrets.token_hex(4)}")
-    own = probe.content(await probe.get())
+    others = await _others(probe)
+    if others and any(map(probe.is_own, others)):
+        return [fails("accounts", _SHARED, ends=True)]
+    return [differs("accounts", _FOREIGN) if others else ok("accounts", "a name that nobody has shows no list of ours")]
+
+
+async def seen_accounts(probe: Probe) -> list[Finding]:
+    """Of one that is only read: as its lists tell."""
+    if probe.target.header is None:
+        return []
+    others = await _others(probe)
+    if others is None:
+        return [ok("accounts", "a name that nobody has shows no list")]
+    items, own = (
+        {str(one.get("item")) for one in some if isinstance(one, dict)} for some in (others, await probe.read())
+    )
+    if items & own:
+        return [fails("accounts", _SHARED)]
+    if items:
+        return [differs("accounts", _FOREIGN)]
+    if not own:
+        return [differs("accounts", "its list is empty, as is that of a name that nobody has: has each its own?")]
+    return [ok("accounts", "a name that nobody has shows no record")]
+
+
+async def _others(probe: Probe) -> list[Json] | None:
+    """The first page of somebody's who is not there; None: it is no list."""
     try:
-        others = probe.content(answer)
+        return probe.content(await probe.get(account=f"{ITEMS}{secrets.token_hex(4)}"))
     except ClientError:
-        found = ok("accounts", f"for a name that nobody has GET is answered {answer.status}")
-    else:
-        if not own:
-            return []
-        found = ok("accounts", "for a name that nobody has there is another list")
-        if others == own:
-            said = (
-                "a name that nobody has shows the same list: all users would have one; the paths or the key are wrong"
-            )
-            found = fails("accounts", said, ends=True)
-    probe.accounts_told = True
-    return [found]
-
-
-async def accounts_unseen(probe: Probe) -> list[Finding]:
-    """Of one that is only read, and whose list is empty."""
-    if probe.target.header is None or probe.accounts_told:
-        return []
-    return [differs("accounts", "its list is empty, as is that of a name that nobody has: has each account its own?")]
+        return None
 
 
 def _is_list(probe: Probe, answer: Answer) -> bool:
@@ -166,7 +178,7 @@ async def records(probe: Probe) -> list[Finding]:
 
 
 def _left(items: list[str]) -> Finding:
-    said = f"items of earlier examinations are there, and not deleted: {len(items)}, such as {items[0]}"
+    said = f"items of earlier examinations are there, and not deleted: {len(items)}, such as {printable(items[0])}"
     return differs("earlier", said)
 
 

@@ -37,6 +37,7 @@ _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 TOLD_EVERY_S = 600.0
+_AWAY = "a peer fails again and again, and is tried by one link at a time"
 KEPT_TIMES, KEPT_PAUSE_S = 10, 1.0  # for our database to come back, where something would be lost
 
 
@@ -68,7 +69,6 @@ class Attempts:
         self._pace = Pace(peer.per_s)
         self._warned = False
         self._told: dict[str, float] = {}  # what the log was told, and when
-        self._away = False  # as it was told
 
     async def attempt(self, claimed: Claim, session: Session, *, probe: bool) -> Found:
         """Raises Unavailable where our own database is away."""
@@ -81,6 +81,7 @@ class Attempts:
             self._warn()
             found = findings.keyless(claimed, self._parts.now_us())
         except _Outdated as error:
+            self._tell("a link needs a new token", error)
             found = findings.stopped(claimed, str(error), self._parts.now_us())
         except Exception:  # noqa: BLE001 -- a fault of ours, which the link is not to repeat at once
             _log.exception("a cycle failed", peer=self._peer.name)
@@ -108,7 +109,7 @@ class Attempts:
                 self._tell("a link needs a new token", error)
                 return findings.stopped(claimed, str(error), self._parts.now_us())
             reason = f"our header is refused: {error}"  # and no user has a better one
-            self._tell("a peer refuses what it is asked", error)
+            self._tell("a peer refuses our header", error)
         except Busy as error:
             reason, least_s = str(error), error.retry_after_s or 0.0
             self._failed(error, probe=probe)
@@ -120,7 +121,8 @@ class Attempts:
         except ClientError as error:
             reason, least_s = str(error), (error.retry_after_s or 0.0) if isinstance(error, Unrenewed) else 0.0
             self._breaker.succeeded()
-            self._tell("a peer refuses what it is asked", error)
+            what = "no token is given for a peer" if isinstance(error, Unrenewed) else "a peer refuses what it is asked"
+            self._tell(what, error)
         else:
             self._succeeded()
             return await findings.ended_well(self._peer, claimed, done, self._parts.now_us())
@@ -160,29 +162,25 @@ class Attempts:
 
     def _succeeded(self) -> None:
         self._breaker.succeeded()
-        if self._away:
-            self._away = False
+        if self._told.pop(_AWAY, None) is not None:
             _log.info("a peer is there again", peer=self._peer.name)
 
     def _failed(self, error: ClientError, *, probe: bool) -> None:
         self._breaker.failed(time.monotonic(), probe=probe)
         if self._breaker.is_open:
-            self._away = (
-                self._tell("a peer fails again and again, and is tried by one link at a time", error) or self._away
-            )
+            self._tell(_AWAY, error)
 
-    def _tell(self, what: str, error: ClientError) -> bool:
-        """In the log, now and then, however many links it is about; whether it was.
+    def _tell(self, what: str, error: Exception) -> None:
+        """In the log, now and then, however many links it is about.
 
         Not in the peer's own words, which may name people.
         """
         now_s = time.monotonic()
         if now_s < self._told.get(what, -TOLD_EVERY_S) + TOLD_EVERY_S:
-            return False
+            return
         self._told[what] = now_s
         why = {"detail": str(error)} if isinstance(error, Unreachable) else {"status": getattr(error, "status", None)}
-        _log.warning(what, peer=self._peer.name, error=type(error).__name__, **why)
-        return True
+        _log.warning(what, peer=self._peer.name, error=type(error).__name__.lstrip("_"), **why)
 
     def _warn(self) -> None:
         if not self._warned:
