@@ -91,10 +91,10 @@ async def test_one_that_looks_at_nothing_is_left_with_nothing(backend: Start) ->
 
 async def test_what_an_earlier_examination_left_is_told_and_not_looked_at(backend: Start) -> None:
     one = await backend()
-    left = {"item": "favsync-check-00000000-add", "actionDate": "2026-01-01T00:00:00.5Z", "action": "ADD"}
+    left = {"item": "favsync-check-00000000-\x1b[2J", "actionDate": "2026-01-01T00:00:00.5Z", "action": "ADD"}
     one.has = dict([one._read(left)])
     report = await examined(one.url, TOKEN, read_only=True)
-    told = "differs: items of earlier examinations are there, and not deleted: 1, such as favsync-check-00000000-add"
+    told = "differs: items of earlier examinations are there, and not deleted: 1, such as favsync-check-00000000- [2J"
     assert marks(report)["earlier"] == told
     assert "there is no date to see it by" in str(report.findings)
 
