@@ -12,8 +12,8 @@ from favsync.client.addresses import base as parsed
 from favsync.conformance import Finding, Probe, Report, Target, Tell, examine, printing
 from favsync.conformance.probe import ITEMS
 from favsync.core.record import ITEM_LENGTH_MAX
-from favsync.identity.tables import HEADER
-from favsync.peering import USER
+from favsync.identity.tables import HEADER, HEADER_VALUE
+from favsync.peering import USER, doubled
 from favsync.setting_fields import parse_duration_s
 
 ITEM_PREFIX_MAX = ITEM_LENGTH_MAX - 100  # behind it comes what the items of a run are told apart by
@@ -105,13 +105,13 @@ def _check(target: Target, item: str) -> None:
             Bearer(target.token)
         except ValueError as error:
             raise typer.BadParameter(str(error), param_hint="--token") from None
-    elif not (target.token.isascii() and target.token.isprintable()):
+    elif not HEADER_VALUE.match(target.token):
         raise typer.BadParameter("the value of a header is ASCII, without control characters", param_hint="--token")
     for hint, path in (("--get", target.get), ("--post", target.post)):
         if not path.startswith("/") or not path.isprintable():
             raise typer.BadParameter("a path begins with a slash", param_hint=hint)
-        if path in (SEED.read, SEED.write) and target.url.path.rstrip("/").endswith(path):
-            raise typer.BadParameter(f"is what the paths are behind: leave {path} away", param_hint="URL")
+    if twice := doubled(str(target.url), target.get, target.post):
+        raise typer.BadParameter(f"is what the paths are behind: leave {twice} away", param_hint="URL")
     if target.header is not None and not HEADER.match(target.header):
         raise typer.BadParameter("is not the name of a header", param_hint="--header")
     _check_user(target)

@@ -57,11 +57,14 @@ def until_stopped(work: Coroutine[Any, Any, _T], *, again: bool = False) -> _T:
 
     async def run() -> _T:
         task = asyncio.ensure_future(work)
+
+        def stop() -> None:
+            if again or not task.cancelling():
+                task.cancel()
+
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             if signal.getsignal(number) is not signal.SIG_IGN:  # under nohup
-                asyncio.get_running_loop().add_signal_handler(
-                    number, lambda: (task.cancelling() and not again) or task.cancel()
-                )
+                asyncio.get_running_loop().add_signal_handler(number, stop)
         try:
             return await task
         except asyncio.CancelledError:

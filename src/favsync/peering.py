@@ -130,6 +130,11 @@ def named(path: str, account: str | None) -> str:
     return path.replace(USER, quote(account or "", safe=""))
 
 
+def doubled(url: str, *paths: str) -> str | None:
+    """The path of the seed's that a URL ends with, although it is among those that come behind it."""
+    return next((path for path in (SEED.read, SEED.write) if path in paths and url.rstrip("/").endswith(path)), None)
+
+
 def read_peers(value: object, folder: Path) -> tuple[Peer, ...]:
     """The peers of `[[peers]]`. `folder`: what the names of files are relative to.
 
@@ -179,9 +184,8 @@ def _peer(place: str, value: object, folder: Path) -> Peer:
     table = tables.load(_PeerTable(), place, value)
     if "?" in table["url"]:
         raise SettingsError(f"{place}.url: must end with its path: what is asked for stands in get and post")
-    for path in (SEED.read, SEED.write):
-        if table["url"].rstrip("/").endswith(path) and path in (table["get"], table["post"]):
-            raise SettingsError(f"{place}.url: is what the paths are behind: leave {path} away")
+    if path := doubled(table["url"], table["get"], table["post"]):
+        raise SettingsError(f"{place}.url: is what the paths are behind: leave {path} away")
     header, renewal = table.pop("header", None), table.pop("oauth", None)
     if header and renewal:
         raise SettingsError(f"{place}: a token of its users is renewed (oauth), or a header is sent, not both")
@@ -217,7 +221,7 @@ def _peer(place: str, value: object, folder: Path) -> Peer:
 
 def _header(place: str, table: dict[str, str], folder: Path) -> tuple[str, str]:
     value = _secret(place, table, "value", folder)
-    if not (value.isascii() and value.isprintable()):
+    if not tables.HEADER_VALUE.match(value):
         raise SettingsError(f"{place}: the value of a header is ASCII, on one line")
     return table["name"], value
 

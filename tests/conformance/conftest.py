@@ -27,10 +27,13 @@ async def backend() -> AsyncIterator[Start]:
 async def examined(
     url: str, token: str, *, read_only: bool = False, header: str | None = None, timeout_s: float = 10.0
 ) -> Report:
+    """`header`: with it, as it has to be, the paths name the account."""
     async with Session(timeouts=Timeouts(connect=timeout_s, read=timeout_s, total=timeout_s)) as session:
         base = session.check(url)
         report = Report(str(base))
-        target = Target(base, token, header=header)
+        target = Target(base, token)
+        if header is not None:
+            target = Target(base, token, "/mine/{user}/list", "/mine/{user}/changes", header, "ann")
         await examine(Probe(session, target), report.findings.append, read_only=read_only)
     return report
 

@@ -53,15 +53,14 @@ async def examine(probe: Probe, tell: Tell, *, read_only: bool = False, within_s
     Cancelled again, it leaves what it could not delete, and tells that. Raises nothing that the backend, or the way to
     it, is the reason for: that is a finding.
     """
-    stopped = True
+    stopped = False
     try:
         async with asyncio.timeout(within_s):
             await _all(probe, tell, read_only=read_only)
-        stopped = False
     except TimeoutError:
         tell(fails("time", f"it took more than {within_s / 60:.0f} minutes: nothing more was tried"))
-        stopped = False
     except asyncio.CancelledError:
+        stopped = True
         tell(was_stopped(probe))
         raise
     finally:

@@ -118,9 +118,9 @@ class Probe:
         size = 0
         for _ in range(PAGES_MAX):
             if url is None:
-                others = [one for one in found if self._is_of_another_run(one)]
-                self.earlier = [one["item"] for one in others if one.get("action") != "DELETE"]
-                return [one for one in found if not self._is_of_another_run(one)] if others else found
+                earlier = [one for one in found if self._is_of_another_run(one)]
+                self.earlier = [one["item"] for one in earlier if one.get("action") != "DELETE"]
+                return [one for one in found if not self._is_of_another_run(one)]
             answer = await self._get(url, None, None)
             size += len(answer.body)
             if size > LIST_BYTES_MAX:

@@ -167,17 +167,20 @@ async def records(probe: Probe) -> list[Finding]:
     listing = Listing()
     for one in raw:
         listing.add(one)
+    return [_shape(len(raw), listing), *([_earlier(probe.earlier)] if probe.earlier else [])]
+
+
+def _shape(count: int, listing: Listing) -> Finding:
     wrong = listing.refused
-    left = [_left(probe.earlier)] if probe.earlier else []
     if not wrong:
-        return [ok("records", f"{len(raw)} in the list, each with item, actionDate and action"), *left]
+        return ok("records", f"{count} in the list, each with item, actionDate and action")
     first = f"the first is number {wrong[0].index}: {wrong[0].reason}"
     if not listing.records:
-        return [fails("records", f"none of the {len(raw)} can be read; {first}: nothing would be learnt")]
-    return [differs("records", f"{len(wrong)} of {len(raw)} cannot be read; {first}: those are left out, and counted")]
+        return fails("records", f"none of the {count} can be read; {first}: nothing would be learnt")
+    return differs("records", f"{len(wrong)} of {count} cannot be read; {first}: those are left out, and counted")
 
 
-def _left(items: list[str]) -> Finding:
+def _earlier(items: list[str]) -> Finding:
     said = f"items of earlier examinations are there, and not deleted: {len(items)}, such as {printable(items[0])}"
     return differs("earlier", said)
 

@@ -14,6 +14,7 @@ from favsync.core.errors import SettingsError
 # Ended by \Z, since marshmallow's Regexp looks at the beginning only.
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\Z", re.ASCII)
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}\Z", re.ASCII)
+HEADER_VALUE = re.compile(r"[ -~]*\Z")
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 

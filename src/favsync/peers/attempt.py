@@ -36,12 +36,12 @@ from favsync.store.links import Claim, Found
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
-TOLD_EVERY_S = 600.0
+TOLD_EVERY_S = 600.0  # of one kind of trouble with a peer
 _AWAY = "a peer fails again and again, and is tried by one link at a time"
 KEPT_TIMES, KEPT_PAUSE_S = 10, 1.0  # for our database to come back, where something would be lost
 
 
-class _Outdated(Exception):
+class Outdated(Exception):
     """The link is of a time when the settings had it otherwise how this peer is asked."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Attempts:
         except Unreadable:
             self._warn()
             found = findings.keyless(claimed, self._parts.now_us())
-        except _Outdated as error:
+        except Outdated as error:
             self._tell("a link needs a new token", error)
             found = findings.stopped(claimed, str(error), self._parts.now_us())
         except Exception:  # noqa: BLE001 -- a fault of ours, which the link is not to repeat at once
@@ -93,7 +93,7 @@ class Attempts:
     async def _judged(self, claimed: Claim, session: Session, *, probe: bool) -> Found:
         """What fails of the peer counts for all of its links; what it says of one user or request, does not.
 
-        Raises Unreadable and _Outdated, before the peer was asked anything.
+        Raises Unreadable and Outdated, before the peer was asked anything.
         """
         least_s = 0.0
         try:
@@ -129,11 +129,11 @@ class Attempts:
         return findings.failed(claimed, reason, self._parts.now_us(), least_s=least_s)
 
     async def _run(self, claimed: Claim, credentials: Credentials, session: Session) -> Done:
-        """Raises _Outdated. A 401 has the token renewed within the cycle, a request; a 403 may mean the same: once."""
+        """Raises Outdated. A 401 has the token renewed within the cycle, a request; a 403 may mean the same: once."""
         if (credentials.token is not None) != self._peer.by_token:
             # An account that came with a token is the user's own word: with a header of ours it would open whatever
             # list they named.
-            raise _Outdated
+            raise Outdated
         caller = self._caller(claimed, credentials, session)
         try:
             return await self._cycle(claimed, credentials, caller, session)
@@ -180,7 +180,7 @@ class Attempts:
             return
         self._told[what] = now_s
         why = {"detail": str(error)} if isinstance(error, Unreachable) else {"status": getattr(error, "status", None)}
-        _log.warning(what, peer=self._peer.name, error=type(error).__name__.lstrip("_"), **why)
+        _log.warning(what, peer=self._peer.name, error=type(error).__name__, **why)
 
     def _warn(self) -> None:
         if not self._warned:
