@@ -1,41 +1,119 @@
-"""Whose CPU seconds a request costs: the service's, its database's, the sequencer's."""
+"""Whose the time of a request is: our own code's, that of what it stands on, the database's, the load's.
 
+And how far a row would come if our own took none: no work on it could bring more.
+"""
+
+import os
+import resource
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
-from bench.processes import Cpu, CpuWatch
+from bench.outside import PAGE, curl_start_s
+from bench.processes import CpuWatch
 from bench.results import Spread, Table
-from bench.servers import Machine
+from bench.sampled import read
+from bench.servers import ROOT, Machine
 from bench.sides import CONNECTIONS_OF_HUNDREDS, Sides
 
-COLUMNS = ["the service", "backends that serve it", "PostgreSQL's own processes", "the sequencer's backend", "in all"]
+_SAMPLED = str(ROOT / "bench" / "sampled.py")
+COLUMNS = [
+    "our own Python",
+    "what it stands on",
+    "backends that serve it",
+    "PostgreSQL's own processes",
+    "the sequencer's backend",
+    "wrk",
+    "in all",
+]
+BOUNDS = ["pgbench, a second", "ratio, were no core ever idle", "likewise, did our own Python take no time", "must be"]
+
+
+class _Cost(NamedTuple):
+    """CPU milliseconds of a request, as COLUMNS has them, but for the last."""
+
+    ours: float
+    beneath: float
+    backends: float
+    background: float
+    sequencer: float
+    wrk: float
+
+
+class _Row(NamedTuple):
+    """`load`: how many requests were made in so many seconds. `theirs`: how many pgbench makes a second, if it does."""
+
+    load: Callable[[float], int]
+    theirs: Callable[[float], float] | None = None
+    must: float | None = None
 
 
 def measure(machine: Machine, *, users: int, rounds: int, seconds: float) -> list[Table]:
     """At full load, until the feed has what was written."""
-    title = f"CPU seconds of 1,000 requests, {seconds:g} s at a time, {rounds} times each"
-    table = Table("cpu", title, COLUMNS)
+    costs = Table("cpu", f"CPU milliseconds of a request, {seconds:g} s at a time, {rounds} times each", COLUMNS)
+    bounds = Table("bounds", f"What the CPU time of {os.cpu_count()} cores comes to", BOUNDS)
+    samples = machine.folder / "samples"
+    machine.service.stop()
+    machine.service.start((_SAMPLED, str(samples)))
     with Sides.stocked(machine, users) as sides:
-        for what, load in _loads(sides).items():
-            load(1)
-            found = [_cost(sides, load, seconds) for _ in range(rounds)]
-            table.add(what, *map(Spread.of, zip(*found, strict=True)), Spread.of([sum(each) for each in found]))
-    return [table]
+        for what, row in _rows(sides).items():
+            row.load(1)
+            rates, found = [], []
+            for _ in range(rounds):
+                rates.append(row.theirs(seconds) if row.theirs else 0.0)
+                found.append(_cost(sides, row.load, samples, seconds))
+            costs.add(what, *map(Spread.of, zip(*found, strict=True)), Spread.of([sum(cost) for cost in found]))
+            if row.theirs:
+                whole = [_rate(sum(cost)) / rate for cost, rate in zip(found, rates, strict=True)]
+                without = [_rate(sum(cost) - cost.ours) / rate for cost, rate in zip(found, rates, strict=True)]
+                bounds.add(what, *map(Spread.of, (rates, whole, without)), row.must)
+        curl = _curl(sides, rounds)
+    machine.service.stop()
+    machine.service.start()
+    return [costs, bounds, curl]
 
 
-def _loads(sides: Sides) -> dict[str, Callable[[float], int]]:
-    """How many requests each made."""
+def _rows(sides: Sides) -> dict[str, _Row]:
     etags = sides.etags()
+    hundreds = CONNECTIONS_OF_HUNDREDS
     return {
-        "GET, 304": lambda s: sides.get(s, etags).requests,
-        "GET, 200": lambda s: sides.get(s).requests,
-        "POST of 1": lambda s: sides.post(s).load.requests,
-        "POST of 100": lambda s: sides.post(s, 100, CONNECTIONS_OF_HUNDREDS).load.requests,
+        "GET, 304": _Row(lambda s: sides.get(s, etags).requests),
+        "GET, 200": _Row(lambda s: sides.get(s).requests, sides.pgbench("select"), 0.6),
+        "POST of 1": _Row(lambda s: sides.post(s).load.requests, sides.pgbench("upsert"), 0.5),
+        "POST of 100": _Row(
+            lambda s: sides.post(s, 100, hundreds).load.requests, sides.pgbench("upsert_set", hundreds), 0.5
+        ),
     }
 
 
-def _cost(sides: Sides, load: Callable[[float], int], seconds: float) -> list[float]:
-    """As `Cpu` has them."""
+def _cost(sides: Sides, load: Callable[[float], int], samples: Path, seconds: float) -> _Cost:
+    before, before_s = read(samples), _of_children_s()
     watch = CpuWatch(sides.machine.service.pid, sides.sql)
     requests = load(seconds)
-    taken: Cpu = watch.taken()
-    return [1000 * part / requests for part in taken]
+    wrk_s, taken, now = _of_children_s() - before_s, watch.taken(), read(samples)
+    ours_s = taken.service * (now.ours - before.ours) / (now.all - before.all)
+    spent = (ours_s, taken.service - ours_s, taken.backends, taken.background, taken.sequencer, wrk_s)
+    return _Cost(*(1000 * part_s / requests for part_s in spent))
+
+
+def _of_children_s() -> float:
+    """Of those that have ended: the programs that put the loads on."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _rate(cpu_ms: float) -> float:
+    """Requests a second, on all cores."""
+    return 1000 * (os.cpu_count() or 1) / cpu_ms
+
+
+def _curl(sides: Sides, rounds: int) -> Table:
+    """How much of the time of a feed's page is curl's own."""
+    pages = [1000 * PAGE / sides.read_feed() for _ in range(rounds)]
+    starts = [1000 * curl_start_s() for _ in range(rounds)]
+    copies = [1000 * PAGE / sides.copy_feed() for _ in range(rounds)]
+    table = Table("curl", f"{PAGE:,} changes of a feed, ms, {rounds} times each", ["ms"])
+    table.add("a page, by a curl of its own", Spread.of(pages))
+    table.add("of that, what a curl takes that asks for nothing", Spread.of(starts))
+    table.add("psql's \\copy of as many", Spread.of(copies))
+    return table

@@ -15,6 +15,8 @@ from favsync.store import binaries
 
 SCRIPTS = ROOT / "bench" / "scripts"
 THREADS = 2  # of the program that puts the load on
+PAGE = 5000  # changes of a feed in one answer
+_STARTS = 50
 _TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 _CURSOR = re.compile(rb'"cursor":"([^"]+)","hasMore":(true|false)\}$')
 
@@ -80,7 +82,7 @@ def read_feed_s(url: str, token: str, file: Path) -> float:
     cursor, more = "", b"true"
     while more == b"true":
         after = f"&after={cursor}" if cursor else ""
-        _run(["curl", "-sSfo", file, "-H", f"Authorization: Bearer {token}", f"{url}?limit=5000{after}"])
+        _run(["curl", "-sSfo", file, "-H", f"Authorization: Bearer {token}", f"{url}?limit={PAGE}{after}"])
         with file.open("rb") as page:
             page.seek(-200, os.SEEK_END)
             match = _CURSOR.search(page.read())
@@ -88,6 +90,14 @@ def read_feed_s(url: str, token: str, file: Path) -> float:
             raise RuntimeError("a page has no end")
         cursor, more = match[1].decode(), match[2]
     return time.perf_counter() - began
+
+
+def curl_start_s() -> float:
+    """How long a curl takes that asks for nothing, from its start to its end."""
+    began = time.perf_counter()
+    for _ in range(_STARTS):
+        _run(["curl", "--version"])
+    return (time.perf_counter() - began) / _STARTS
 
 
 def _run(command: Sequence[str | Path], **how: Any) -> bytes:  # noqa: ANN401 -- subprocess's own

@@ -1,11 +1,11 @@
 """A long feed, read to its end by one client: how fast, and with how much memory on both sides."""
 
+from bench.outside import PAGE
 from bench.processes import Peak
 from bench.results import Spread, Table
 from bench.servers import Helper, Machine, Sql
 from bench.tokens import token
 
-PAGE = 5000
 USERS = 10_000
 MIB = 2**20
 
