@@ -1,6 +1,6 @@
 """Whose the time of a request is: our own code's, that of what it stands on, the database's, the load's.
 
-And how far a row would come if our own took none: no work on it could bring more.
+And how far a row would come, by that, if our own Python took none, and all else were as it is.
 """
 
 import os
@@ -18,6 +18,7 @@ from bench.sides import CONNECTIONS_OF_HUNDREDS, Sides
 
 _SAMPLED = str(ROOT / "bench" / "sampled.py")
 COLUMNS = [
+    "a second",
     "our own Python",
     "what it stands on",
     "backends that serve it",
@@ -30,7 +31,7 @@ BOUNDS = ["pgbench, a second", "ratio, were no core ever idle", "likewise, did o
 
 
 class _Cost(NamedTuple):
-    """CPU milliseconds of a request, as COLUMNS has them, but for the last."""
+    """CPU milliseconds of a request, as COLUMNS has them, but for the first and the last."""
 
     ours: float
     beneath: float
@@ -62,15 +63,21 @@ def measure(machine: Machine, *, users: int, rounds: int, seconds: float) -> lis
             for _ in range(rounds):
                 rates.append(row.theirs(seconds) if row.theirs else 0.0)
                 found.append(_cost(sides, row.load, samples, seconds))
-            costs.add(what, *map(Spread.of, zip(*found, strict=True)), Spread.of([sum(cost) for cost in found]))
+            by_party = map(Spread.of, zip(*(cost for _, cost in found), strict=True))
+            costs.add(
+                what,
+                Spread.of([a_second for a_second, _ in found]),
+                *by_party,
+                Spread.of([sum(cost) for _, cost in found]),
+            )
             if row.theirs:
-                whole = [_rate(sum(cost)) / rate for cost, rate in zip(found, rates, strict=True)]
-                without = [_rate(sum(cost) - cost.ours) / rate for cost, rate in zip(found, rates, strict=True)]
+                whole = [_rate(sum(cost)) / rate for (_, cost), rate in zip(found, rates, strict=True)]
+                without = [_rate(sum(cost) - cost.ours) / rate for (_, cost), rate in zip(found, rates, strict=True)]
                 bounds.add(what, *map(Spread.of, (rates, whole, without)), row.must)
-        curl = _curl(sides, rounds)
     machine.service.stop()
     machine.service.start()
-    return [costs, bounds, curl]
+    with Sides.stocked(machine, users) as sides:
+        return [costs, bounds, _curl(sides, rounds)]
 
 
 def _rows(sides: Sides) -> dict[str, _Row]:
@@ -86,14 +93,15 @@ def _rows(sides: Sides) -> dict[str, _Row]:
     }
 
 
-def _cost(sides: Sides, load: Callable[[float], int], samples: Path, seconds: float) -> _Cost:
+def _cost(sides: Sides, load: Callable[[float], int], samples: Path, seconds: float) -> tuple[float, _Cost]:
+    """Requests a second, and what each cost."""
     before, before_s = read(samples), _of_children_s()
     watch = CpuWatch(sides.machine.service.pid, sides.sql)
     requests = load(seconds)
     wrk_s, taken, now = _of_children_s() - before_s, watch.taken(), read(samples)
     ours_s = taken.service * (now.ours - before.ours) / (now.all - before.all)
     spent = (ours_s, taken.service - ours_s, taken.backends, taken.background, taken.sequencer, wrk_s)
-    return _Cost(*(1000 * part_s / requests for part_s in spent))
+    return requests / seconds, _Cost(*(1000 * part_s / requests for part_s in spent))
 
 
 def _of_children_s() -> float:
@@ -108,12 +116,11 @@ def _rate(cpu_ms: float) -> float:
 
 
 def _curl(sides: Sides, rounds: int) -> Table:
-    """How much of the time of a feed's page is curl's own."""
-    pages = [1000 * PAGE / sides.read_feed() for _ in range(rounds)]
-    starts = [1000 * curl_start_s() for _ in range(rounds)]
-    copies = [1000 * PAGE / sides.copy_feed() for _ in range(rounds)]
+    """A page of the feed, beside what a curl takes for itself, during which PostgreSQL prints the next page."""
+    found = [(PAGE / sides.read_feed(), curl_start_s(), PAGE / sides.copy_feed()) for _ in range(rounds)]
+    pages, starts, copies = ([1000 * each for each in column] for column in zip(*found, strict=True))
     table = Table("curl", f"{PAGE:,} changes of a feed, ms, {rounds} times each", ["ms"])
     table.add("a page, by a curl of its own", Spread.of(pages))
-    table.add("of that, what a curl takes that asks for nothing", Spread.of(starts))
+    table.add("a curl that asks for nothing", Spread.of(starts))
     table.add("psql's \\copy of as many", Spread.of(copies))
     return table

@@ -34,7 +34,7 @@ MUST = 1.1
 WARM = 20  # of each, before the first that counts
 _PUSH = sql.query("records/push")
 _APPLIED, _FUTURE = b'"outcome":"applied"', b'"outcome":"future"'
-_TOO_EARLY = datetime(2099, 1, 1, tzinfo=UTC)
+_TOO_FAR_AHEAD = datetime(2099, 1, 1, tzinfo=UTC)
 _ALONE = (str(ROOT / "bench" / "direct.py"),)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,7 +67,7 @@ class _Client:
     async def refused(self) -> float:
         """A POST, but for its statement."""
         user, item, _ = self._next()
-        return await self._post(user, item, _TOO_EARLY, _FUTURE)
+        return await self._post(user, item, _TOO_FAR_AHEAD, _FUTURE)
 
     async def _post(self, user: str, item: str, at: datetime, outcome: bytes) -> float:
         date = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -36,7 +36,7 @@ QUICK = Size(50, 20, 100, rounds=1, rounds_beside=1, seconds=1.0, posts=20, sett
 
 
 def parts(machine: Machine, size: Size, seconds: float) -> Parts:
-    """`seconds`: of the rows, at a time. `workers` starts the service anew, and `rss` too."""
+    """`seconds`: of the rows, at a time. Some start the service anew."""
     users, rounds, beside_s = size.users, size.rounds_beside, min(size.seconds, seconds)
     return {
         "disk": lambda: disk.measure(machine, seconds=beside_s),
