@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.outside import PAGE, curl_start_s
+from bench.outside import PAGE, Load, curl_start_s
 from bench.processes import CpuWatch
 from bench.results import Spread, Table
+from bench.rows import GET_MUST, POST_MUST
 from bench.sampled import read
 from bench.servers import ROOT, Machine
 from bench.sides import CONNECTIONS_OF_HUNDREDS, Sides
@@ -42,9 +43,9 @@ class _Cost(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """`load`: how many requests were made in so many seconds. `theirs`: how many pgbench makes a second, if it does."""
+    """`load`: for so many seconds. `theirs`: how many requests pgbench makes a second, if it does."""
 
-    load: Callable[[float], int]
+    load: Callable[[float], Load]
     theirs: Callable[[float], float] | None = None
     must: float | None = None
 
@@ -84,24 +85,24 @@ def _rows(sides: Sides) -> dict[str, _Row]:
     etags = sides.etags()
     hundreds = CONNECTIONS_OF_HUNDREDS
     return {
-        "GET, 304": _Row(lambda s: sides.get(s, etags).requests),
-        "GET, 200": _Row(lambda s: sides.get(s).requests, sides.pgbench("select"), 0.6),
-        "POST of 1": _Row(lambda s: sides.post(s).load.requests, sides.pgbench("upsert"), 0.5),
+        "GET, 304": _Row(lambda s: sides.get(s, etags)),
+        "GET, 200": _Row(sides.get, sides.pgbench("select"), GET_MUST),
+        "POST of 1": _Row(lambda s: sides.post(s).load, sides.pgbench("upsert"), POST_MUST),
         "POST of 100": _Row(
-            lambda s: sides.post(s, 100, hundreds).load.requests, sides.pgbench("upsert_set", hundreds), 0.5
+            lambda s: sides.post(s, 100, hundreds).load, sides.pgbench("upsert_set", hundreds), POST_MUST
         ),
     }
 
 
-def _cost(sides: Sides, load: Callable[[float], int], samples: Path, seconds: float) -> tuple[float, _Cost]:
+def _cost(sides: Sides, load: Callable[[float], Load], samples: Path, seconds: float) -> tuple[float, _Cost]:
     """Requests a second, and what each cost."""
     before, before_s = read(samples), _of_children_s()
     watch = CpuWatch(sides.machine.service.pid, sides.sql)
-    requests = load(seconds)
+    done = load(seconds)
     wrk_s, taken, now = _of_children_s() - before_s, watch.taken(), read(samples)
     ours_s = taken.service * (now.ours - before.ours) / (now.all - before.all)
     spent = (ours_s, taken.service - ours_s, taken.backends, taken.background, taken.sequencer, wrk_s)
-    return requests / seconds, _Cost(*(1000 * part_s / requests for part_s in spent))
+    return done.rate, _Cost(*(1000 * part_s / done.requests for part_s in spent))
 
 
 def _of_children_s() -> float:

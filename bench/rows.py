@@ -10,6 +10,8 @@ from bench.results import Spread, Table
 from bench.servers import Helper, Machine
 from bench.sides import CONNECTIONS, CONNECTIONS_OF_HUNDREDS, Sides
 
+GET_MUST, POST_MUST = 0.6, 0.5
+
 
 class Row(NamedTuple):
     """`ours`, `theirs`: what is measured, given for how many seconds; a rate. `must`: the least ratio of the two."""
@@ -41,14 +43,14 @@ class Bench:
                 lambda s: self._kept("GET, 304", sides.get(s, etags)).rate,
                 lambda s: self._kept("the bare handler", self._bare(s, bare_url)).rate, 0.35),
             Row(f"GET of {stock.ITEMS} records, against pgbench",
-                lambda s: self._kept("GET, 200", sides.get(s)).rate, sides.pgbench("select"), 0.6),
+                lambda s: self._kept("GET, 200", sides.get(s)).rate, sides.pgbench("select"), GET_MUST),
             Row("feed read by curl, records/s, against psql's \\copy",
                 lambda _: sides.read_feed(), lambda _: sides.copy_feed(), 0.25),
             Row("POST of one record, against pgbench",
-                lambda s: self._post(s, 1, CONNECTIONS), sides.pgbench("upsert"), 0.5),
+                lambda s: self._post(s, 1, CONNECTIONS), sides.pgbench("upsert"), POST_MUST),
             Row("POST of 100 records, records/s, against pgbench",
                 lambda s: self._post(s, 100, CONNECTIONS_OF_HUNDREDS),
-                sides.pgbench("upsert_set", CONNECTIONS_OF_HUNDREDS, each=100), 0.5),
+                sides.pgbench("upsert_set", CONNECTIONS_OF_HUNDREDS, each=100), POST_MUST),
         ]  # fmt: skip
 
     def _bare(self, seconds: float, url: str) -> Load:
