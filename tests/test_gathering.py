@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from favsync.core.errors import Unavailable
-from favsync.gathering import Gathering
+from favsync.gathering import TURNS, Gathering
 
 
 class Shelf:
@@ -95,3 +95,25 @@ async def test_a_fault_is_told_to_all_and_over(shelf: Shelf) -> None:
     assert await gathering.get("ann") == 1
     with pytest.raises(KeyError):
         await gathering.get("nobody")
+
+
+async def test_where_several_asked_the_next_ones_wait_for_each_other(shelf: Shelf) -> None:
+    """For a few turns of the event loop, which one who is alone does not wait for."""
+    shelf.open.set()
+    gathering = Gathering(shelf.read, most=1000)
+
+    async def statements(*keys: str) -> int:
+        """For these, when they are asked one after another."""
+        before, tasks = len(shelf.asked), []
+        for key in keys:
+            tasks.append(asyncio.create_task(gathering.get(key)))
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+        await asyncio.gather(*tasks)
+        return len(shelf.asked) - before
+
+    assert await statements("ann", "bob") == 2
+    await asyncio.gather(gathering.get("ann"), gathering.get("bob"))
+    assert await statements("ann", "bob") == 1
+    assert await statements("cy") == 1
+    assert await statements("ann", "bob") == 2

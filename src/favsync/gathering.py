@@ -8,6 +8,8 @@ from typing import Generic, TypeVar
 
 from favsync.core.errors import Unavailable
 
+TURNS = 3  # of the event loop, for others to ask, where several have asked lately: batches twice as large under load
+
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
@@ -26,6 +28,7 @@ class Gathering(Generic[_Key, _Value]):
         self._statements = statements
         self._asked: list[tuple[_Key, asyncio.Future[_Value]]] = []
         self._reading = 0  # statements, under way
+        self._several = False  # asked, the latest time
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: _Key) -> _Value:
@@ -43,7 +46,10 @@ class Gathering(Generic[_Key, _Value]):
     async def _go_on(self) -> None:
         try:
             while self._asked:
+                for _ in range(TURNS if self._several else 0):
+                    await asyncio.sleep(0)
                 now, self._asked = self._asked[: self._most], self._asked[self._most :]
+                self._several = len(now) > 1
                 if awaited := [(key, answer) for key, answer in now if not answer.done()]:
                     await self._answer(awaited)
         finally:

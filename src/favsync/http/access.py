@@ -51,7 +51,7 @@ def middleware(app: web.Application, log_key: bytes) -> Middleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 500
         try:
-            if request.path not in _WATCHING:
+            if request.rel_url.raw_path not in _WATCHING:
                 limits.check(limiter, limits.address_of(request))
             response = await handler(request)
             status = response.status

@@ -16,9 +16,8 @@ _FORWARDED_MAX = 20  # proxies in a row
 
 
 def peer(request: web.Request) -> IPAddress | None:
-    """The other end of the connection; None where it is gone, or is no address."""
-    end = request.transport and request.transport.get_extra_info("peername")
-    return _parse(end[0]) if isinstance(end, tuple) else None
+    """The other end of the connection; None where that is no address."""
+    return _parse(request.remote or "")
 
 
 def client(request: web.Request, trusted: Sequence[Network]) -> str:
@@ -26,8 +25,10 @@ def client(request: web.Request, trusted: Sequence[Network]) -> str:
 
     Of IPv6 the network of 64 bits, all of which one subscriber has.
     """
+    if not trusted:
+        return _account(request.remote or "")
     found = peer(request)
-    if trusted and found is not None:
+    if found is not None:
         hops = ",".join(request.headers.getall("X-Forwarded-For", [])).split(",")[-_FORWARDED_MAX:]
         while hops and any(found in network for network in trusted):
             named = _parse(hops.pop().strip())
@@ -38,6 +39,10 @@ def client(request: web.Request, trusted: Sequence[Network]) -> str:
 
 
 @functools.lru_cache(10_000)
+def _account(text: str) -> str:
+    return _named(_parse(text))
+
+
 def _named(found: IPAddress | None) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))

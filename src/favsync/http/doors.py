@@ -73,7 +73,7 @@ def register(app: web.Application, doors: Iterable[Door]) -> None:
         resource = app.router.add_resource(path)
         methods = []
         for door in group:
-            handler = _enter(door)
+            handler = _enter(app, door)
             names = ["GET", "HEAD"] if door.method == "GET" else [door.method]
             for name in names:
                 resource.add_route(name, handler)
@@ -81,14 +81,15 @@ def register(app: web.Application, doors: Iterable[Door]) -> None:
         resource.add_route("OPTIONS", cors.preflight([*methods, "OPTIONS"]))
 
 
-def _enter(door: Door) -> Handler:
+def _enter(app: web.Application, door: Door) -> Handler:
     if door.public:
         return door.handler
+    limiter = app[keys.USER_LIMITER]
 
     async def enter(request: web.Request) -> web.StreamResponse:
         caller = await identify(request)
         access.note_owner(request, caller.owner)
-        limits.check(request.app[keys.USER_LIMITER], caller.owner)
+        limits.check(limiter, caller.owner)
         if door.scope is not None and door.scope not in caller.scopes:
             raise InsufficientScope(door.scope)
         return await door.handler(request, caller)

@@ -53,6 +53,8 @@ def clock_offset_us(headers: Headers) -> int:
 
 def none_match(headers: Headers, etag: str) -> bool:
     """Whether If-None-Match holds the (weak) tag of what would be sent: then 304 says enough. RFC 9110, 13.1.2."""
+    if headers.get("If-None-Match") == etag:
+        return True  # as nearly always where it is
     value = ",".join(headers.getall("If-None-Match", []))
     return value.strip() == "*" or etag.removeprefix("W/").strip('"') in _ETAG.findall(value)
 

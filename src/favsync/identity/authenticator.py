@@ -122,7 +122,7 @@ class Authenticator:
         return task
 
     def known(self, token: str) -> Identity | None:
-        """The caller, where the token was verified a moment ago."""
+        """The caller, where the token was verified a moment ago. Any text will do, of which most are no token."""
         cached = self._cache.get(_digest(token))
         if cached and self._now_s() < cached.until_s and cached.generation == cached.verifier.generation:
             return cached.identity
@@ -152,7 +152,7 @@ class Authenticator:
 
 def _digest(token: str) -> bytes:
     """What stands for a token where it is remembered."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
 
 
 def check_subject(value: object) -> str:
