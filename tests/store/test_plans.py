@@ -150,6 +150,34 @@ async def test_placing_reads_no_table_from_end_to_end(
         assert after[table]["seq_scan"] == before[table]["seq_scan"], table
 
 
+@pytest.mark.parametrize("seen", [None, "ANALYZE feed_pending", "VACUUM ANALYZE feed_pending"])
+async def test_settling_reads_no_more_than_it_settles(
+    connection: asyncpg.Connection, dsn: str, seen: str | None
+) -> None:
+    """However much else waits, and whatever the planner takes the table for: never looked at, or seen empty."""
+    if seen:
+        await connection.execute(seen)
+    own = await asyncpg.connect(dsn, server_settings=SESSION)
+    for turn in range(8):
+        await connection.execute(
+            """
+            INSERT INTO feed_pending (user_id, entity, seq, items, seqs, action_us, deleted, digests)
+              SELECT 'ann' || u, 'e', $1::bigint, '{x}', ARRAY[$1::bigint], '{2}', '{f}', ARRAY[''::bytea]
+              FROM generate_series(1, 1000) u
+            """,
+            turn,
+        )
+        users = [f"ann{number + 1}" for number in range(100)]
+        await placing.settle(own, placing.Placed("e", users, [turn] * 100, more=True, gained=0, head=0))
+    await own.close()
+    assert await connection.fetchval("SELECT count(*) FROM feed_pending") == 8 * 900
+    await _scans(connection)
+    read = await connection.fetchval(
+        "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE indexrelname = 'feed_pending_pkey'"
+    )
+    assert read <= 8 * 100 * 3
+
+
 @pytest.mark.parametrize("size", [1, 32, 1000])
 async def test_a_push_reads_no_table_from_end_to_end(filled: asyncpg.Connection, dsn: str, size: int) -> None:
     """The function's own statements cannot be explained from outside; what they read is counted instead."""
