@@ -14,6 +14,8 @@ from favsync.metrics import Metrics
 from favsync.store import records as store
 from favsync.store.database import Database
 
+_OUTCOMES = tuple(Outcome)
+
 
 class Receipt(NamedTuple):
     """What became of one record that was sent.
@@ -72,7 +74,7 @@ class Sync:
             else:
                 receipts.append(Receipt(*merge(known, version)))
         outcomes = [receipt.outcome for receipt in receipts]
-        for outcome in Outcome:
+        for outcome in _OUTCOMES:
             if count := outcomes.count(outcome):
                 self._metrics.receipt(outcome, count)
         return receipts

@@ -83,8 +83,9 @@ class Resource:
         A preference is honoured only where every record was settled: an answer without receipts must not let a device
         forget a record that was refused. And what then stands is shown only where it holds all that was sent.
         """
+        app = request.app
         wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
-        body = await read_json(request, max_bytes=request.app[keys.SETTINGS].max_body)
+        body = await read_json(request, max_bytes=app[keys.SETTINGS].max_body)
         view = self._view(request, caller)
         if wishes.returns == "representation":
             await view.check()
@@ -94,9 +95,9 @@ class Resource:
 
         records = [one for part in parts for one in part.candidates if isinstance(one, Record)]
         await _others_turn(records)
-        refused = sum(len(part.candidates) for part in parts) - len(records)
-        request.app[keys.METRICS].receipt(Outcome.INVALID, refused)
-        receipts = await request.app[keys.SYNC].push(records)
+        if refused := sum(len(part.candidates) for part in parts) - len(records):
+            app[keys.METRICS].receipt(Outcome.INVALID, refused)
+        receipts = await app[keys.SYNC].push(records)
 
         lenient = ["handling=lenient"] if wishes.lenient else []
         if wishes.returns and not faults and all(receipt.outcome.settled for receipt in receipts):

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from favsync import logs
 from favsync.core import timestamp
-from favsync.http import keys, limits, problems
+from favsync.http import address, keys, limits, problems
 
 REQUEST_ID = "X-Request-ID"
 SYNC_TIME = "Sync-Time"
@@ -36,7 +36,7 @@ def middleware(app: web.Application, log_key: bytes) -> Middleware:
 
     `log_key`: keys the hash that stands for a user in the log, so that a list of users does not undo it.
     """
-    metrics, limiter = app[keys.METRICS], app[keys.ADDRESS_LIMITER]
+    metrics, limiter, trusted = app[keys.METRICS], app[keys.ADDRESS_LIMITER], app[keys.SETTINGS].trusted_proxies
 
     @functools.lru_cache(10_000)
     def alias(owner: str) -> str:
@@ -52,7 +52,7 @@ def middleware(app: web.Application, log_key: bytes) -> Middleware:
         status = 500
         try:
             if request.rel_url.raw_path not in _WATCHING:
-                limits.check(limiter, limits.address_of(request))
+                limits.check(limiter, address.client(request, trusted))
             response = await handler(request)
             status = response.status
             return response

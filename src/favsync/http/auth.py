@@ -49,7 +49,8 @@ async def identify(request: web.Request) -> Identity:
 
 async def _verified(request: web.Request, token: str) -> Identity:
     """Tokens that prove nothing cost more than others, and an issuer's time too: of those an address has few."""
-    limiter, sender = request.app[keys.FAILURE_LIMITER], limits.address_of(request)
+    limiter = request.app[keys.FAILURE_LIMITER]
+    sender = address.client(request, request.app[keys.SETTINGS].trusted_proxies)
     limits.check(limiter, sender, count=False)
     try:
         return await request.app[keys.AUTHENTICATOR].identify(token)

@@ -3,16 +3,8 @@
 import math
 import time
 
-from aiohttp import web
-
 from favsync.core.errors import TooManyRequests
 from favsync.core.rate import RateLimiter
-from favsync.http import address, keys
-
-
-def address_of(request: web.Request) -> str:
-    """Whom to hold to account."""
-    return address.client(request, request.app[keys.SETTINGS].trusted_proxies)
 
 
 def check(limiter: RateLimiter, key: str, *, count: bool = True) -> None:
