@@ -1,7 +1,9 @@
 """What this stack can do at its best: an aiohttp service with nothing of ours but write combining, on a bare table.
 
-`python -m bench.floor`, told on a line, in JSON, how to reach the database, says its URL, and ends with its input. It
-believes any token, checks nothing, answers always the same, and has no log, no metrics, no limits and no feed.
+`python -m bench.floor [feed]`, told on a line, in JSON, how to reach the database, says its URL, and ends with its
+input. It believes any token, checks nothing, answers always the same, and has no log, no metrics and no limits. With
+`feed` it writes each record a second time, in the same statement, into a table that is in order of positions: as cheap
+as a feed can be that is a table of its own, and no feed to rely on, for it has one writer.
 """
 
 import asyncio
@@ -24,12 +26,32 @@ _UPSERT = """
     ON CONFLICT (user_id, entity, item) DO UPDATE SET action_us = excluded.action_us, deleted = excluded.deleted
      WHERE (excluded.action_us, excluded.deleted) > (bare.action_us, bare.deleted)"""
 
+_FEED = """
+    INSERT INTO bare_feed (user_id, entity, item, action_us, deleted, position)
+    SELECT i.user_id, i.entity, i.item, i.action_us, i.deleted, nextval('bare_positions')
+      FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::boolean[])
+             AS i (user_id, entity, item, action_us, deleted)
+    ON CONFLICT (user_id, entity, item) DO UPDATE
+       SET action_us = excluded.action_us, deleted = excluded.deleted, position = excluded.position
+     WHERE (excluded.action_us, excluded.deleted) > (bare_feed.action_us, bare_feed.deleted)"""
+_MAKE_FEED = (
+    "DROP TABLE IF EXISTS bare_feed",
+    "DROP SEQUENCE IF EXISTS bare_positions",
+    "CREATE SEQUENCE bare_positions CACHE 1000",
+    "CREATE TABLE bare_feed AS SELECT *, nextval('bare_positions') AS position FROM bare",
+    "ALTER TABLE bare_feed ADD PRIMARY KEY (user_id, entity, item)",
+    "CREATE UNIQUE INDEX ON bare_feed (entity, position)",
+    "VACUUM ANALYZE bare_feed",
+    "CHECKPOINT",
+)
+
 Row = tuple[str, str, str, int, bool]
 
 
 class _Floor:
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, statement: str) -> None:
         self._connection = connection
+        self._statement = statement
         self._users: dict[str, str] = {}
         self._waiting: list[tuple[list[Row], asyncio.Future[None]]] = []
         self._flight: asyncio.Task[None] | None = None
@@ -51,7 +73,7 @@ class _Floor:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             rows = {row[:3]: row for offered, _ in batch for row in offered}
-            await self._connection.fetch(_UPSERT, *zip(*rows.values(), strict=True))
+            await self._connection.fetch(self._statement, *zip(*rows.values(), strict=True))
             for _, written in batch:
                 written.set_result(None)
         self._flight = None
@@ -62,11 +84,14 @@ def _row(user: str, record: dict[str, Any]) -> Row:
     return user, "main/favorites", record["item"], action_us, record["action"] == "DELETE"
 
 
-async def main() -> None:
+async def main(*, feed: bool) -> None:
     connection = await asyncpg.connect(**json.loads(sys.stdin.readline()))
-    await serve("POST", "/postUserFavorites", _Floor(connection).post)
+    for statement in _MAKE_FEED if feed else ():
+        await connection.execute(statement)
+    statement = f"WITH records AS ({_UPSERT}) {_FEED}" if feed else _UPSERT
+    await serve("POST", "/postUserFavorites", _Floor(connection, statement).post)
     await connection.close()
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    uvloop.run(main(feed="feed" in sys.argv[1:]))

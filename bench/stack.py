@@ -14,29 +14,34 @@ from bench.sides import CONNECTIONS, CONNECTIONS_OF_HUNDREDS, Sides
 COLUMNS = [
     "pgbench, records/s",
     "the floor",
+    "the floor with a feed",
     "ours",
     "floor to pgbench",
-    "ours to the floor",
+    "floor with a feed to pgbench",
+    "ours to that",
     "floor, CPU ms a request",
 ]
 LOADS = {1: (CONNECTIONS, "upsert"), 100: (CONNECTIONS_OF_HUNDREDS, "upsert_set")}
 
 
 def measure(machine: Machine, *, users: int, rounds: int, seconds: float) -> list[Table]:
-    """pgbench, the floor and the service in turn."""
+    """pgbench, the floor without a feed and with one, and the service in turn."""
     table = Table("stack", f"POSTs, {seconds:g} s at a time, {rounds} times each", COLUMNS)
-    with Sides.stocked(machine, users) as sides, Helper("floor") as helper:
-        helper.say(json.dumps(machine.target()))
-        url = helper.hear()["url"]
+    with Sides.stocked(machine, users) as sides, Helper("floor") as helper, Helper("floor", "feed") as feeding:
+        floors = []
+        for each in (helper, feeding):
+            each.say(json.dumps(machine.target()))
+            floors.append((each.hear()["url"], each.pid))
         for records, (connections, script) in LOADS.items():
             pgbench = sides.pgbench(script, connections, each=records)
-            floor = _floor(sides, url, helper.pid, records, connections)
+            floor, with_feed = (_floor(sides, *each, records, connections) for each in floors)
             floor(1)
+            with_feed(1)
             found = []
             for _ in range(rounds):
-                theirs, (least, cpu_ms) = pgbench(seconds), floor(seconds)
+                theirs, (least, cpu_ms), (both, _) = pgbench(seconds), floor(seconds), with_feed(seconds)
                 ours = sides.post(seconds, records, connections).rate
-                found.append((theirs, least, ours, least / theirs, ours / least, cpu_ms))
+                found.append((theirs, least, both, ours, least / theirs, both / theirs, ours / both, cpu_ms))
             table.add(f"POST of {records}", *map(Spread.of, zip(*found, strict=True)))
     return [table]
 

@@ -47,7 +47,8 @@ from favsync.sync import Sync
 STORAGE = web.AppKey("storage", asyncio.Task[None])
 
 _SEQS_AT_ONCE = 1000  # read in one statement,
-_LISTS_AT_ONCE = 16  # likewise, in one of two; of which each takes as long as some hundred of those, and up to 300 KB
+_LISTS_AT_ONCE = 8  # likewise, of which each takes as long as some hundred of those, and up to 300 KB
+_LIST_STATEMENTS = 4  # at once, where the pool has connections for others too: a tenth faster than two of twice as many
 _PAGES_AHEAD = 4  # of feeds, up to 2 MiB each
 _NOBODYS = Terms(owner="", entity="", owner_of=lambda _user, _namespace: "", namespaces=frozenset())
 _METRICS_CONNECTIONS_MAX = 20
@@ -94,7 +95,11 @@ def create_app(
         synchronous_failover=settings.synchronous_failover,
     )
     app[keys.SEQS] = Gathering(functools.partial(records.latest_seqs, app[keys.DATABASE]), most=_SEQS_AT_ONCE)
-    app[keys.LISTS] = Gathering(functools.partial(records.show, app[keys.DATABASE]), most=_LISTS_AT_ONCE, statements=2)
+    app[keys.LISTS] = Gathering(
+        functools.partial(records.show, app[keys.DATABASE]),
+        most=_LISTS_AT_ONCE,
+        statements=max(1, min(_LIST_STATEMENTS, settings.database_pool // 2)),
+    )
     app[keys.AHEAD] = Ahead(most=_PAGES_AHEAD)
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)

@@ -49,6 +49,8 @@ class Gathering(Generic[_Key, _Value]):
                 for _ in range(TURNS if self._several else 0):
                     await asyncio.sleep(0)
                 now, self._asked = self._asked[: self._most], self._asked[self._most :]
+                if not now:
+                    break  # other statements took them meanwhile
                 self._several = len(now) > 1
                 if awaited := [(key, answer) for key, answer in now if not answer.done()]:
                     await self._answer(awaited)
