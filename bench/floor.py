@@ -88,7 +88,7 @@ async def main(*, feed: bool) -> None:
     connection = await asyncpg.connect(**json.loads(sys.stdin.readline()))
     for statement in _MAKE_FEED if feed else ():
         await connection.execute(statement)
-    statement = f"WITH records AS ({_UPSERT}) {_FEED}" if feed else _UPSERT
+    statement = f"WITH written AS ({_UPSERT}) {_FEED}" if feed else _UPSERT
     await serve("POST", "/postUserFavorites", _Floor(connection, statement).post)
     await connection.close()
 

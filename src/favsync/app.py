@@ -48,7 +48,7 @@ STORAGE = web.AppKey("storage", asyncio.Task[None])
 
 _SEQS_AT_ONCE = 1000  # read in one statement,
 _LISTS_AT_ONCE = 8  # likewise, of which each takes as long as some hundred of those, and up to 300 KB
-_LIST_STATEMENTS = 4  # at once, where the pool has connections for others too: a tenth faster than two of twice as many
+_LIST_STATEMENTS = 4  # at once, but of no more than half of the pool: a tenth faster than two of twice as many
 _PAGES_AHEAD = 4  # of feeds, up to 2 MiB each
 _NOBODYS = Terms(owner="", entity="", owner_of=lambda _user, _namespace: "", namespaces=frozenset())
 _METRICS_CONNECTIONS_MAX = 20

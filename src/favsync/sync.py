@@ -14,8 +14,6 @@ from favsync.metrics import Metrics
 from favsync.store import records as store
 from favsync.store.database import Database
 
-_OUTCOMES = tuple(Outcome)
-
 
 class Receipt(NamedTuple):
     """What became of one record that was sent.
@@ -74,7 +72,7 @@ class Sync:
             else:
                 receipts.append(Receipt(*merge(known, version)))
         outcomes = [receipt.outcome for receipt in receipts]
-        for outcome in _OUTCOMES:
+        for outcome in Outcome:
             if count := outcomes.count(outcome):
                 self._metrics.receipt(outcome, count)
         return receipts

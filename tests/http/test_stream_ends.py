@@ -179,13 +179,18 @@ async def test_a_stream_ends_with_its_epoch(client: Client, connection: asyncpg.
 
 async def test_a_fault_of_ours_ends_it_and_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """To us, and not to the client."""
+    read, faulty = records.changes, asyncio.Event()
 
-    async def broken(*_args: object, **_how: object) -> None:
-        raise RuntimeError("secret")
+    async def broken(*args: Any, **how: Any) -> records.Listing:
+        found = await read(*args, **how)
+        if faulty.is_set():  # also where it had begun before
+            raise RuntimeError("secret")
+        return found
 
+    monkeypatch.setattr(records, "changes", broken)
     async with stream(client, NOTES, bearer()) as opened:
-        monkeypatch.setattr(records, "changes", broken)
         with structlog.testing.capture_logs() as logs:
+            faulty.set()
             await post(client, NOTES, [note("a")])
             assert await opened.end() == "the service failed"
         assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["a stream failed"]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import marshmallow
@@ -15,7 +15,7 @@ from favsync.catalog.entity import Entity
 from favsync.core import timestamp
 from favsync.core.errors import FAULTS_MAX, Fault, InvalidRecords
 from favsync.core.fields import BYTES_MAX, NotCanonical, canonical, digest, pointer_to
-from favsync.core.record import ITEM_LENGTH_MAX, Action, Key, Record, Version
+from favsync.core.record import ITEM_LENGTH_MAX, Action, Key, Record, Version, each
 from favsync.core.text import check_text
 from favsync.entities import schemas
 
@@ -124,11 +124,9 @@ class Form:
             return None
         if not 0 < len(min(items, key=len)) <= len(max(items, key=len)) <= ITEM_LENGTH_MAX:
             return None
-        owner, entity, new = terms.owner, terms.entity, tuple.__new__  # whose own constructors take twice as long
-        return [
-            new(Record, (new(Key, (owner, entity, item)), new(Version, (instant_us, action == "DELETE", b"")), None))
-            for item, instant_us, action in zip(items, instants, actions, strict=True)
-        ]
+        keys = each(Key, repeat(terms.owner), repeat(terms.entity), items)
+        versions = each(Version, instants, [action == "DELETE" for action in actions], repeat(b""))
+        return list(each(Record, keys, versions, repeat(None)))
 
     def _load(self, candidate: object, terms: Terms) -> Record:
         if not isinstance(candidate, dict):

@@ -43,6 +43,7 @@ def _account(text: str) -> str:
     return _named(_parse(text))
 
 
+@functools.lru_cache(10_000)
 def _named(found: IPAddress | None) -> str:
     if isinstance(found, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))

@@ -16,7 +16,6 @@ from favsync.identity.issuers import UserHeader
 TOKEN_LENGTH_MAX = 8192
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.ASCII | re.IGNORECASE)
-_USUAL = "Bearer "
 _SHAPE = "The Authorization header must be: Bearer, a space, a token."
 
 
@@ -37,14 +36,15 @@ async def identify(request: web.Request) -> Identity:
     if len(headers) > 1:
         raise Unauthenticated("There is more than one Authorization header.", token_sent=True)
     # A token that was good a moment ago is not held up by what else comes from its address, nor looked at again.
-    if headers[0].startswith(_USUAL) and (known := app[keys.AUTHENTICATOR].known(headers[0][len(_USUAL) :])):
+    scheme, _, token = headers[0].strip().partition(" ")
+    if scheme.lower() == "bearer" and (known := app[keys.AUTHENTICATOR].known(token.lstrip(" "))):
         return known
     match = _BEARER.fullmatch(headers[0].strip())
     if match is None:
         raise Unauthenticated(_SHAPE, token_sent=True)
     if len(match[1]) > TOKEN_LENGTH_MAX:
         raise Unauthenticated(f"The token has more than {TOKEN_LENGTH_MAX} characters.", token_sent=True)
-    return app[keys.AUTHENTICATOR].known(match[1]) or await _verified(request, match[1])
+    return await _verified(request, match[1])
 
 
 async def _verified(request: web.Request, token: str) -> Identity:

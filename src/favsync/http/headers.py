@@ -54,7 +54,7 @@ def clock_offset_us(headers: Headers) -> int:
 def none_match(headers: Headers, etag: str) -> bool:
     """Whether If-None-Match holds the (weak) tag of what would be sent: then 304 says enough. RFC 9110, 13.1.2."""
     if headers.get("If-None-Match") == etag:
-        return True  # as nearly always where it is
+        return True  # the usual: one tag, sent back as it came
     value = ",".join(headers.getall("If-None-Match", []))
     return value.strip() == "*" or etag.removeprefix("W/").strip('"') in _ETAG.findall(value)
 

@@ -152,7 +152,7 @@ class Authenticator:
 
 def _digest(token: str) -> bytes:
     """What stands for a token where it is remembered."""
-    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
 def check_subject(value: object) -> str:
