@@ -1,9 +1,12 @@
 """Reads that share a statement."""
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from favsync.core.errors import Unavailable
 from favsync.gathering import TURNS, Gathering
@@ -117,3 +120,46 @@ async def test_where_several_asked_the_next_ones_wait_for_each_other(shelf: Shel
     assert await statements("ann", "bob") == 1
     assert await statements("cy") == 1
     assert await statements("ann", "bob") == 2
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.lists(
+        st.tuples(st.sampled_from(["ann", "bob", "cy"]), st.integers(0, 5), st.booleans()), min_size=1, max_size=40
+    ),
+)
+def test_whoever_asks_and_stays_hears_what_stood_no_earlier(
+    most: int, statements: int, askers: list[tuple[str, int, bool]]
+) -> None:
+    """However many ask at once, at whichever turn of the event loop they come, and whoever leaves."""
+    clock, under_way = itertools.count(), 0
+
+    async def read(keys: Sequence[str]) -> Mapping[str, int]:
+        nonlocal under_way
+        under_way += 1
+        assert len(keys) <= most
+        assert under_way <= statements
+        values = dict.fromkeys(keys, next(clock))
+        await asyncio.sleep(0)
+        under_way -= 1
+        return values
+
+    async def ask(gathering: Gathering[str, int], key: str) -> None:
+        asked = next(clock)
+        assert await gathering.get(key) > asked
+
+    async def play() -> None:
+        gathering, tasks, leavers = Gathering(read, most=most, statements=statements), [], []
+        for key, turns, leaves in askers:
+            tasks.append(asyncio.create_task(ask(gathering, key)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if leaves and tasks[-1].cancel():
+                leavers.append(tasks[-1])
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*tasks, return_exceptions=True)
+        for task, one in zip(tasks, found, strict=True):
+            assert one is None or (task in leavers and isinstance(one, asyncio.CancelledError)), one
+
+    asyncio.run(play())

@@ -40,6 +40,20 @@ def test_a_token_is_what_the_service_accepts(data_dir: Path) -> None:
         assert service.request("GET", "/getUserFavorites").status == 401
 
 
+def test_an_interrupt_while_it_is_being_imported_ends_it_quietly() -> None:
+    interrupted = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'favsync.settings': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "from favsync.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupted], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 def test_what_is_wrong_is_said_in_one_sentence(data_dir: Path) -> None:
     for words, said in (
         (["token", "ann", "--ttl", "soon"], "favsync: --ttl: is not a duration such as 90s, 10m, 1h or 2d\n"),
