@@ -15,7 +15,7 @@ class Direct:
     def __init__(self, push: Push) -> None:
         self._push = push
 
-    async def offer(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[Seen]:
+    async def offer(self, records: Sequence[Record], limits: Sequence[int | None], *, caller: str) -> list[Seen]:  # noqa: ARG002
         """As the Combiner's."""
         return await self._push(records, limits)
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from favsync import combiner as module
+from favsync import waiting
 from favsync.combiner import Combiner
-from favsync.core.errors import LockTimeout, Unavailable
+from favsync.core.errors import LockTimeout, Overloaded, Unavailable
 from favsync.core.record import Key, Record, Version
 from favsync.store import records as store
 from favsync.store.database import Database
@@ -63,7 +64,7 @@ def combiner(shelf: Shelf) -> Combiner:
 
 
 async def offer(combiner: Combiner, *users: str) -> list[Seen]:
-    return await combiner.offer([record(user) for user in users], [None] * len(users))
+    return await combiner.offer([record(user) for user in users], [None] * len(users), caller=users[0])
 
 
 async def offered(combiner: Combiner, *users: str) -> "asyncio.Task[list[Seen]]":
@@ -95,7 +96,7 @@ async def test_who_is_alone_goes_at_once_and_who_comes_meanwhile_goes_together(
 async def test_a_statement_has_so_many_records_and_an_offer_is_never_divided(
     combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RECORDS_MAX", 3)
+    monkeypatch.setattr(waiting, "RECORDS_MAX", 3)
     shelf.open.clear()
     large = [f"u{number}" for number in range(5)]
     tasks = [await offered(combiner, *users) for users in (["ann"], ["bob", "cy"], ["dan", "eve"], large, ["fay"])]
@@ -131,7 +132,7 @@ async def test_one_lock_does_not_end_the_combining(combiner: Combiner, shelf: Sh
 
     async def write() -> None:
         for _ in range(20):
-            await combiner.offer([record("ann", f"item{len(shelf.statements)}")], [None])
+            await combiner.offer([record("ann", f"item{len(shelf.statements)}")], [None], caller="ann")
 
     shelf.delay_s = 0.002
     writers = [asyncio.create_task(write()) for _ in range(30)]
@@ -147,26 +148,56 @@ async def test_one_lock_does_not_end_the_combining(combiner: Combiner, shelf: Sh
 async def test_who_sends_much_delays_the_others_by_one_offer(
     combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "RECORDS_MAX", 10)
-    monkeypatch.setattr(module, "WAITING_MAX", 20)
+    monkeypatch.setattr(waiting, "RECORDS_MAX", 10)
+    monkeypatch.setattr(waiting, "CALLER_OFFERS_MAX", 20)
     shelf.open.clear()
     large = [record("hog", f"i{number}") for number in range(10)]
-    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10)) for _ in range(30)]
+    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10, caller="hog")) for _ in range(30)]
     await asyncio.sleep(0.01)
     assert [task.done() for task in hogs] == [False] * 21 + [True] * 9, "one under way, twenty that wait"
     tasks = [await offered(combiner, user) for user in ("ann", "bob")]
     shelf.open.set()
     assert [await outcome(task) for task in tasks] == [[NOTHING]] * 2
-    assert [await outcome(task) for task in hogs] == [[NOTHING] * 10] * 21 + [LockTimeout] * 9
+    assert [await outcome(task) for task in hogs] == [[NOTHING] * 10] * 21 + [Overloaded] * 9
     assert shelf.statements[2] == ["ann", "bob"], "behind one of the hog's"
-    monkeypatch.setattr(module, "OWNER_BYTES_MAX", 25 * module.RECORD_BYTES)
+    monkeypatch.setattr(waiting, "CALLER_BYTES_MAX", 25 * waiting.RECORD_BYTES)
     shelf.open.clear()
-    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10)) for _ in range(4)]
+    hogs = [asyncio.create_task(combiner.offer(large, [None] * 10, caller="hog")) for _ in range(4)]
     await asyncio.sleep(0.01)
     assert [task.done() for task in hogs] == [False, False, False, True]
     shelf.open.set()
     await asyncio.gather(*hogs[:3])
-    assert await outcome(hogs[3]) == LockTimeout
+    assert await outcome(hogs[3]) == Overloaded
+
+
+async def test_one_who_sends_for_many_delays_the_others_by_one_offer_too(
+    combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "RECORDS_MAX", 10)
+    shelf.open.clear()
+    for_many = [[record(f"u{number}", f"i{place}") for place in range(10)] for number in range(9)]
+    tasks = [asyncio.create_task(combiner.offer(one, [None] * 10, caller="importer")) for one in for_many]
+    await asyncio.sleep(0)
+    tasks += [await offered(combiner, user) for user in ("ann", "bob")]
+    shelf.open.set()
+    await asyncio.gather(*tasks)
+    assert shelf.statements[2] == ["ann", "bob"]
+
+
+async def test_small_offers_do_not_wait_behind_the_large_ones_of_many(
+    combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor those behind an endless row of small ones."""
+    monkeypatch.setattr(waiting, "SMALL_RECORDS", 1)
+    monkeypatch.setattr(waiting, "RECORDS_MAX", 3)
+    shelf.open.clear()
+    tasks = [await offered(combiner, "zoe")]
+    tasks += [await offered(combiner, *[f"l{number}", f"m{number}"]) for number in range(4)]
+    tasks += [await offered(combiner, f"s{number}") for number in range(6)]
+    shelf.open.set()
+    await asyncio.gather(*tasks)
+    large = [[f"l{number}", f"m{number}"] for number in range(4)]
+    assert shelf.statements[1:] == [large[0], ["s0", "s1", "s2"], large[1], ["s3", "s4", "s5"], *large[2:]]
 
 
 async def test_that_rows_were_locked_is_forgotten(
@@ -237,23 +268,23 @@ async def test_who_leaves_takes_nobody_along(combiner: Combiner, shelf: Shelf) -
 
 
 async def test_what_waits_is_bounded(combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WAITING_BYTES_MAX", 3 * module.RECORD_BYTES)
+    monkeypatch.setattr(waiting, "WAITING_BYTES_MAX", 3 * waiting.RECORD_BYTES)
     shelf.open.clear()
     tasks = [await offered(combiner, f"u{number}") for number in range(6)]
     await asyncio.sleep(0.01)
     assert [task.done() for task in tasks] == [False] * 4 + [True] * 2, "one under way, three that wait"
     shelf.open.set()
-    assert [await outcome(task) for task in tasks] == [[NOTHING]] * 4 + [Unavailable] * 2
+    assert [await outcome(task) for task in tasks] == [[NOTHING]] * 4 + [Overloaded] * 2
     assert await offer(combiner, *(f"u{number}" for number in range(9))) == [NOTHING] * 9, "one alone may be larger"
 
 
 async def test_nobody_waits_for_ever(combiner: Combiner, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(waiting, "PATIENCE_S", 0.05)
     shelf.open.clear()
     tasks = [await offered(combiner, user) for user in ("ann", "bob")]
     await asyncio.sleep(0.1)
     shelf.open.set()
-    assert [await outcome(task) for task in tasks] == [[NOTHING], Unavailable]
+    assert [await outcome(task) for task in tasks] == [[NOTHING], Overloaded]
     assert shelf.statements == [["ann"]]
 
 
@@ -270,7 +301,7 @@ async def test_together_each_gets_the_answer_that_one_by_one_it_would_get(
         return await store.push(database, records, limits)
 
     together = chance.choice([5, 20, 1000])
-    monkeypatch.setattr(module, "RECORDS_MAX", together)
+    monkeypatch.setattr(waiting, "RECORDS_MAX", together)
     combiner = Combiner(push)
     limit = chance.choice([None, 2, 4])
     stands: dict[Key, Version] = {}
@@ -279,7 +310,7 @@ async def test_together_each_gets_the_answer_that_one_by_one_it_would_get(
         # Where several statements are needed, owners take turns, and only what is of one owner keeps its order.
         owners = 2 if together == 1000 else 1
         offers = [_any_offer(chance, users, owners) for _ in range(chance.randrange(1, 30))]
-        tasks = [asyncio.create_task(combiner.offer(one, [limit] * len(one))) for one in offers]
+        tasks = [asyncio.create_task(combiner.offer(one, [limit] * len(one), caller=one[0].key.user)) for one in offers]
         answers = await asyncio.gather(*tasks)
         assert answers == [_one_by_one(stands, one, limit) for one in offers]
     rows = await database.fetch("SELECT user_id, entity, item, action_us, deleted, digest FROM records")

@@ -54,8 +54,8 @@ async def test_a_body_is_answered_as_its_records_would_be(offered: list[list[Rec
     together, alone = Shelf(), Shelf()
     sync, one_by_one = sync_on(together), sync_on(alone)
     for body in offered:
-        receipts = await sync.push(body)
-        assert receipts == [receipt for record in body for receipt in await one_by_one.push([record])]
+        receipts = await sync.push(body, caller="ann")
+        assert receipts == [receipt for record in body for receipt in await one_by_one.push([record], caller="ann")]
         assert together.stands == alone.stands
         early = [record.version.action_us > NOW_US for record in body]
         assert [receipt.outcome is Outcome.FUTURE for receipt in receipts] == early

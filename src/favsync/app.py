@@ -42,6 +42,7 @@ from favsync.store import records
 from favsync.store.database import Database
 from favsync.store.embedded import Embedded
 from favsync.sync import Sync
+from favsync.turns import Turns
 
 # The task that keeps the storage. It ends only where the service cannot go on, with an OperatorError.
 STORAGE = web.AppKey("storage", asyncio.Task[None])
@@ -100,6 +101,7 @@ def create_app(
         most=_LISTS_AT_ONCE,
         statements=max(1, min(_LIST_STATEMENTS, settings.database_pool // 2)),
     )
+    app[keys.READS] = Turns(max(1, settings.database_pool // 2 - 1))
     app[keys.AHEAD] = Ahead(most=_PAGES_AHEAD)
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))
     app[keys.STREAMS] = Streams(settings.streams_allowed)

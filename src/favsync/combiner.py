@@ -10,85 +10,55 @@ import contextvars
 import copy
 import itertools
 import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
 
 import stamina
 
 from favsync.core.errors import LockTimeout, Unavailable
 from favsync.core.record import Key, Record
-from favsync.lanes import WAITING_MAX, Lanes
+from favsync.lanes import Lanes
 from favsync.store.records import Seen
+from favsync.waiting import RECORD_BYTES, Offer, Waiting
 
-RECORDS_MAX = 1000  # in a statement of several offers
-BYTES_MAX = 4 * 2**20  # likewise, of what is in them
-WAITING_BYTES_MAX = 64 * 2**20  # of offers that wait for their statement,
-OWNER_BYTES_MAX = 8 * 2**20  # and of those of one owner
-RECORD_BYTES = 500  # what a record takes beside its fields, about
-PATIENCE_S = 10.0
 LOCK_WAIT_S = 5.0
 HELD_S = 30.0  # for which it is taken for likely that rows which were locked still are
 HELD_MAX = 10_000
 APART = 4  # statements at once of those whose common statement was refused; as many of those whose rows are locked
 
-_TOO_MUCH = "Too much waits to be written. This was not stored; send it again."
-
 Push = Callable[[Sequence[Record], Sequence[int | None]], Awaitable[list[Seen]]]
-
-
-@dataclass(slots=True, eq=False)
-class _Offer:
-    """`number`: in the order of arrival. `records`: at most one a key. `answer`: what stood before each, in order."""
-
-    number: int
-    records: Sequence[Record]
-    limits: Sequence[int | None]
-    owners: frozenset[str]
-    bytes: int
-    began: float
-    answer: asyncio.Future[list[Seen]]
-
-
-@dataclass(slots=True)
-class _Line:
-    """The offers that wait and begin with a record of one owner. `bytes`: what is in them."""
-
-    offers: deque[_Offer] = field(default_factory=deque)
-    bytes: int = 0
 
 
 class Combiner:
     """`push`: offers records, at most one a key, each with the item limit of its user; commits; what stood before each.
 
-    An offer is in one statement, as a whole. Owners take turns, so that whoever sends much delays the others by one
-    offer. Where a statement is refused, each of its offers is tried again by itself, so that nobody answers for a
-    neighbour.
+    An offer is in one statement, as a whole; `Waiting` says whose turn it is. Where a statement is refused, each of its
+    offers is tried again by itself, so that nobody answers for a neighbour.
     """
 
     def __init__(self, push: Push) -> None:
         self._push = push
-        self._lines: OrderedDict[str, _Line] = OrderedDict()
-        self._waiting_bytes = 0
+        self._waiting = Waiting()
         self._numbers = itertools.count()
         self._flight: asyncio.Task[None] | None = None
         self._lanes = Lanes()
         self._held: OrderedDict[str, float] = OrderedDict()  # owners whose rows were locked, and until when to think so
         self._apart, self._blocked = asyncio.Semaphore(APART), asyncio.Semaphore(APART)
 
-    async def offer(self, records: Sequence[Record], limits: Sequence[int | None]) -> list[Seen]:
+    async def offer(self, records: Sequence[Record], limits: Sequence[int | None], *, caller: str) -> list[Seen]:
         """What stood before each record, as if no other offer were in the same statement; committed.
 
-        Raises Unavailable: perhaps committed. LockTimeout: not committed.
+        `caller`: who sends them, be they of others, whose turn it is among all who do.
+        Raises Unavailable: perhaps committed. LockTimeout, Overloaded: not committed.
         """
         owners = frozenset([key.user for key, _, _ in records])
         size = RECORD_BYTES * len(records) + sum([len(fields) for _, _, fields in records if fields])
         answer: asyncio.Future[list[Seen]] = asyncio.get_running_loop().create_future()
-        offer = _Offer(next(self._numbers), records, limits, owners, size, time.monotonic(), answer)
+        offer = Offer(next(self._numbers), caller, records, limits, owners, size, time.monotonic(), answer)
         if self._is_held(offer):
             return await self._wait_for_lock(offer)
-        self._queue(offer)
+        self._waiting.put(offer)
+        self._go()
         try:
             return await answer
         except _Refused:
@@ -100,23 +70,8 @@ class Combiner:
         except LockTimeout:
             return await self._wait_for_lock(offer)
 
-    def _queue(self, offer: _Offer) -> None:
-        """Raises Unavailable where too much waits already."""
-        first = offer.records[0].key.user
-        line = self._lines.get(first)
-        if line and (len(line.offers) >= WAITING_MAX or line.bytes + offer.bytes > OWNER_BYTES_MAX):
-            raise LockTimeout("Too many writes of this user are waiting. This one was not stored; send it again.")
-        if self._lines and self._waiting_bytes + offer.bytes > WAITING_BYTES_MAX:
-            raise Unavailable(_TOO_MUCH)
-        if line is None:
-            line = self._lines[first] = _Line()
-        line.offers.append(offer)
-        line.bytes += offer.bytes
-        self._waiting_bytes += offer.bytes
-        self._go()
-
     def _go(self) -> None:
-        if self._flight is None and (batch := self._take()):
+        if self._flight is None and (batch := self._waiting.take(self._refuses)):
             # Not in the context of who happens to come first, whose request's id would stand in the log.
             self._flight = asyncio.create_task(self._fly(batch), context=contextvars.Context())
             self._flight.add_done_callback(self._land)
@@ -125,37 +80,10 @@ class Combiner:
         self._flight = None
         self._go()
 
-    def _take(self) -> list[_Offer]:
-        """The offers of the next statement, in the order in which they came: one an owner in turn, while there is room.
+    def _refuses(self, offer: Offer) -> "_Refused | None":
+        return _Refused() if self._is_held(offer) else None
 
-        But not those that nobody waits for.
-        """
-        batch: list[_Offer] = []
-        count, size, too_late = 0, 0, time.monotonic() - PATIENCE_S
-        while self._lines:
-            first, line = next(iter(self._lines.items()))
-            offer = line.offers[0]
-            if batch and (count + len(offer.records) > RECORDS_MAX or size + offer.bytes > BYTES_MAX):
-                break
-            line.offers.popleft()
-            line.bytes -= offer.bytes
-            self._waiting_bytes -= offer.bytes
-            self._lines.move_to_end(first)
-            if not line.offers:
-                del self._lines[first]
-            if offer.answer.done():
-                continue
-            if offer.began < too_late:
-                offer.answer.set_exception(Unavailable(_TOO_MUCH))
-            elif self._is_held(offer):
-                offer.answer.set_exception(_Refused())
-            else:
-                batch.append(offer)
-                count += len(offer.records)
-                size += offer.bytes
-        return sorted(batch, key=attrgetter("number"))
-
-    async def _fly(self, batch: list[_Offer]) -> None:
+    async def _fly(self, batch: list[Offer]) -> None:
         try:
             answers = await self._together(batch)
         except BaseException as error:  # noqa: BLE001 -- whatever it was, everybody who waits hears of it
@@ -167,7 +95,7 @@ class Combiner:
                 if not offer.answer.done():
                     offer.answer.set_result(answer)
 
-    async def _together(self, batch: list[_Offer]) -> list[list[Seen]]:
+    async def _together(self, batch: list[Offer]) -> list[list[Seen]]:
         owners = [owner for offer in batch for owner in offer.owners]
         if len(owners) == len({*owners}):  # as nearly always: then no two offers have a key in common
             everything = [record for offer in batch for record in offer.records]
@@ -183,7 +111,7 @@ class Combiner:
         standing = dict(zip(best, await self._push(records, limits), strict=True))
         return [met(offer.records, standing) for offer in batch]
 
-    async def _wait_for_lock(self, offer: _Offer) -> list[Seen]:
+    async def _wait_for_lock(self, offer: Offer) -> list[Seen]:
         """In a statement of its own, for as long as somebody holds its owners' rows; and after what else is of them.
 
         Between the attempts no connection is held, and no turn: whoever blocks one owner of an offer blocks neither
@@ -200,7 +128,7 @@ class Combiner:
                             return await self._try(offer)
         raise AssertionError  # the last attempt returned or raised
 
-    async def _try(self, offer: _Offer) -> list[Seen]:
+    async def _try(self, offer: Offer) -> list[Seen]:
         """By itself; and remembers whether somebody held the rows."""
         try:
             seen = await self._push(offer.records, offer.limits)
@@ -216,7 +144,7 @@ class Combiner:
             self._held.pop(owner, None)
         return seen
 
-    def _is_held(self, offer: _Offer) -> bool:
+    def _is_held(self, offer: Offer) -> bool:
         """Whether the rows of one of its owners were locked a moment ago."""
         now = time.monotonic()
         while self._held and next(iter(self._held.values())) < now:

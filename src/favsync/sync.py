@@ -50,16 +50,17 @@ class Sync:
         self._max_items = max_items
         self._combiner = Combiner(self._store)
 
-    async def push(self, records: Sequence[Record]) -> list[Receipt]:
+    async def push(self, records: Sequence[Record], *, caller: str) -> list[Receipt]:
         """One receipt a record, in order, as if the records had come one by one; what they tell is committed.
 
+        `caller`: who sends them. Callers take turns where many do.
         A record more than the allowed skew ahead of the server's clock is not stored: a phone set to 2035 would
         freeze an item for years. Raises Unavailable: then some may have been committed, and sending all again is safe.
         """
         now_us = self._now_us()
         horizon_us = now_us + self._max_clock_skew_us
         in_time = [record for record in records if record.version.action_us <= horizon_us]
-        stood = iter(await self._offer(in_time) if in_time else [])
+        stood = iter(await self._offer(in_time, caller) if in_time else [])
         receipts = []
         for key, version, _ in records:
             if version.action_us > horizon_us:
@@ -77,19 +78,19 @@ class Sync:
                 self._metrics.receipt(outcome, count)
         return receipts
 
-    async def _offer(self, records: Sequence[Record]) -> list[store.Seen]:
+    async def _offer(self, records: Sequence[Record], caller: str) -> list[store.Seen]:
         """What each meets, in order, as if they had come one by one."""
         keys = [record.key for record in records]
         entities = [key.entity for key in keys]
         limits = {entity: self._max_items_of(entity) for entity in {*entities}}
         if len({*keys}) == len(keys):  # as nearly always
-            return await self._combiner.offer(records, [limits[entity] for entity in entities])
+            return await self._combiner.offer(records, [limits[entity] for entity in entities], caller=caller)
         best: dict[Key, Record] = {}
         for record in records:
             rival = best.get(record.key)
             if rival is None or record.version > rival.version:
                 best[record.key] = record
-        stood = await self._combiner.offer([*best.values()], [limits[key.entity] for key in best])
+        stood = await self._combiner.offer([*best.values()], [limits[key.entity] for key in best], caller=caller)
         return met(records, dict(zip(best, stood, strict=True)))
 
     def _max_items_of(self, entity: str) -> int | None:

@@ -24,16 +24,21 @@ from typing import Any, BinaryIO, NamedTuple
 from favsync import logs, metrics_shared
 from favsync.app import Shared, create_app
 from favsync.core.errors import OperatorError
+from favsync.http import keys
 from favsync.serve import Ports, loop_factory, running, stop_signal, until_stopped
 from favsync.settings import Settings
 
 COMMAND = (sys.executable, "-P", "-c", f"from {__name__} import main; main()")
 LISTENING, READY, ERROR = "listening", "ready", "error"
 ORPHAN_S = 8.0
+OPEN_S = 2.0
 
 
 class Job(NamedTuple):
-    """What a worker is handed: as a pickle, for it holds secrets. Files are numbers of open ones."""
+    """What a worker is handed: as a pickle, for it holds secrets. Files are numbers of open ones.
+
+    `succeeds`: another had its place before.
+    """
 
     number: int
     settings: Settings
@@ -41,6 +46,7 @@ class Job(NamedTuple):
     metrics: Path
     service_files: Sequence[int]
     metrics_files: Sequence[int]
+    succeeds: bool = False
 
 
 def main() -> None:
@@ -73,6 +79,11 @@ async def _serve(job: Job, target: Future[Mapping[str, Any]], report: Callable[[
     app = create_app(job.settings, shared=shared)
     stop = stop_signal()
     async with running(app) as attend:
+        if job.succeeds:
+            # What waits for it at the port need not hear that the database is not open yet.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OPEN_S):
+                    await app[keys.DATABASE].opened.wait()
         await attend(Ports(_sockets(job.service_files), _sockets(job.metrics_files)))
         report(LISTENING)
         await until_stopped(app, stop, ready=lambda: report(READY))

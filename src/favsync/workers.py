@@ -160,7 +160,8 @@ class _Worker:
 
     async def _tell(self, process: Process) -> None:
         assert process.stdin  # noqa: S101 -- it is a pipe, and stays open: its end would be ours
-        process.stdin.write(pickle.dumps(self._job))
+        succeeds = self._news.has_told(self._job.number, worker.LISTENING)
+        process.stdin.write(pickle.dumps(self._job._replace(succeeds=succeeds)))
         process.stdin.write(pickle.dumps(await asyncio.shield(self._target)))
 
     async def _hear(self, process: Process) -> str:

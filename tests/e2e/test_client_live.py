@@ -392,7 +392,9 @@ def test_what_came_is_stored_with_its_cursor_or_not_at_all(service: Service, lin
         _execute(tablet, full)
         service.request("POST", POST, [_record("a"), _record("b")], user=user)
         assert live.end() == (1, "disk full")
-    assert (_cursor(tablet), _known(tablet)) == (before, {})
+    known = _known(tablet)
+    assert known in ({}, {"a": False})  # which may have come by itself
+    assert (_cursor(tablet) == before) == (known == {})
     _execute(tablet, "DROP TRIGGER full")
     tablet.run(user, token(user), "sync")
     assert _known(tablet) == {"a": False, "b": False}

@@ -8,6 +8,7 @@ import random
 import re
 import signal
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -193,6 +194,29 @@ def test_what_was_acknowledged_is_there_whichever_worker_was_killed(service: Ser
     for writer in writers:
         assert writer.confirmations > 0
         writer.check()
+
+
+def test_whoever_waits_for_the_next_worker_is_answered_by_it(service: Service) -> None:
+    """And does not hear that this one has no database yet."""
+    statuses: list[int] = []
+    for _ in range(KILLS):
+        stop = threading.Event()
+
+        def ask(stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                with contextlib.suppress(OSError, http.client.HTTPException):  # of the one that was killed
+                    statuses.append(service.request("GET", "/getUserFavorites").status)
+
+        asking = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in asking:
+            thread.start()
+        os.kill(workers_of(service)[0], signal.SIGKILL)
+        service.wait_for("another worker is ready")
+        time.sleep(0.2)
+        stop.set()
+        for thread in asking:
+            thread.join(30)
+    assert {*statuses} == {200}
 
 
 def _leaves(**settings: Any) -> str:

@@ -14,6 +14,7 @@
     │   └── TooManyRequests         more than a user, or an address, may send
     ├── Unavailable                 the database is away or busy: nothing was acknowledged, try again
     │   ├── LockTimeout             another transaction holds the rows
+    │   ├── Overloaded              too much waits already
     │   └── IssuerUnavailable       whoever must say what a token is worth does not answer
     └── OperatorError               what whoever runs the service has to mend: said in one sentence, exit 1
         ├── SettingsError
@@ -117,6 +118,10 @@ class Unavailable(FavsyncError):
 
 class LockTimeout(Unavailable):
     """Another transaction holds these records. Nothing was acknowledged; send the same request again."""
+
+
+class Overloaded(Unavailable):
+    """Too much waits already. Nothing was acknowledged; send the same request again."""
 
 
 class IssuerUnavailable(Unavailable):

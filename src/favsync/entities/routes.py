@@ -74,7 +74,7 @@ class Resource:
         """Records, tombstones included, ordered by item; with `after`, what changed since; or, on demand, events."""
         view = self._view(request, caller)
         if self.shown.live and wants_events(request):
-            return await view.follow(caller)
+            return await view.follow()
         return await view.unless_known()
 
     async def post(self, request: web.Request, caller: Identity) -> web.StreamResponse:
@@ -97,7 +97,7 @@ class Resource:
         await _others_turn(records)
         if refused := sum(len(part.candidates) for part in parts) - len(records):
             app[keys.METRICS].receipt(Outcome.INVALID, refused)
-        receipts = await app[keys.SYNC].push(records)
+        receipts = await app[keys.SYNC].push(records, caller=caller.owner)
 
         lenient = ["handling=lenient"] if wishes.lenient else []
         if wishes.returns and not faults and all(receipt.outcome.settled for receipt in receipts):
@@ -117,7 +117,7 @@ class Resource:
             owner = owners.shared(self.shown.shared[0], caller)
         else:
             owner = owners.addressed(request, caller, may_ignore=self.plain is not None)
-        return View(request, self.shown, owner=owner, tenant=caller.tenant)
+        return View(request, self.shown, owner=owner, caller=caller)
 
     async def _read(
         self, request: web.Request, caller: Identity, owner: str, body: object, offset_us: int

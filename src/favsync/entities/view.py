@@ -4,6 +4,7 @@ import functools
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -69,12 +70,13 @@ class _At(NamedTuple):
 class View:
     """The records of `owner`, as the query of a request asks for them."""
 
-    def __init__(self, request: web.Request, shown: Shown, *, owner: str, tenant: str) -> None:
+    def __init__(self, request: web.Request, shown: Shown, *, owner: str, caller: Identity) -> None:
         self.owner = owner
+        self._caller = caller
         self._request = request
         self._database: Database = request.app[keys.DATABASE]
         self._shown = shown
-        self._names = shown.names(tenant)
+        self._names = shown.names(caller.tenant)
         self._keys = tuple(self._names)
         self._epoch = self._database.epoch
         seal, query = self._epoch.seal, request.query
@@ -108,13 +110,8 @@ class View:
                 self._check(whole.seq)
                 marked = {**self._marks(whole.seq), **headers}
                 return private_bytes(self._request, b"[%b]" % whole.json, headers=marked)
-        if self._after is not None:
-            found = await records.changes(self._database, self.owner, self._keys, self._after, self._limit)
-        else:
-            first, item = (self._place.entity, self._place.item) if self._place else (0, "")
-            keys_left = self._keys[first:]
-            behind = [item, *[""] * (len(keys_left) - 1)]
-            found = await records.read(self._database, self.owner, keys_left, behind, self._limit)
+        async with self._turn():
+            found = await self._read()
         self._check(found.seq)
         marks: Mapping[str, str]
         if found.more:
@@ -131,16 +128,28 @@ class View:
         known, most = records.ListKey(self.owner, key), min(self._limit, records.SHOWN_MAX)
         if most == records.SHOWN_MAX and not entity.has_fields:
             return await self._request.app[keys.LISTS].get(known)
-        return (await records.show(self._database, [known], most))[known]
+        async with self._turn():
+            return (await records.show(self._database, [known], most))[known]
 
-    async def follow(self, caller: Identity) -> web.StreamResponse:
+    async def _read(self) -> records.Listing:
+        if self._after is not None:
+            return await records.changes(self._database, self.owner, self._keys, self._after, self._limit)
+        first, item = (self._place.entity, self._place.item) if self._place else (0, "")
+        keys_left = self._keys[first:]
+        behind = [item, *[""] * (len(keys_left) - 1)]
+        return await records.read(self._database, self.owner, keys_left, behind, self._limit)
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return self._request.app[keys.READS].turn(self._caller.owner)
+
+    async def follow(self) -> web.StreamResponse:
         """The records as events, by when they changed, and then each that changes; each with its cursor."""
         if self._place is not None:
             raise MalformedRequest("`page` leads to a list: events go on behind `after`, or Last-Event-ID.")
         await self.check()
         [entity] = self._keys
         start = _At(self._epoch.id, self._after or 0)
-        return await follow(self._request, caller, Topic(entity, self.owner), start, self._events)
+        return await follow(self._request, self._caller, Topic(entity, self.owner), start, self._events)
 
     async def _events(self, at: _At) -> tuple[_At, bytes]:
         found = await records.changes(self._database, self.owner, self._keys, at.seq, ROWS_MAX, bytes_max=BYTES_MAX)

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import re
 import uuid
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,15 +82,20 @@ class _Reader:
 
     async def answer(self) -> web.StreamResponse:
         if events.wants_events(self._request):
-            await self._page(self._place, limit=1)  # or 410, which a stream could not say
+            async with self._turn():
+                await self._page(self._place, limit=1)  # or 410, which a stream could not say
             start = _At(self._epoch.id, self._caller.namespace, self._place)
             return await events.follow(self._request, self._caller, Topic(self._entity), start, self._events)
-        page = await self._in_advance() if self._asked.limit >= printing.AHEAD_LIMIT_MIN else await self._printed()
+        async with self._turn():
+            page = await self._in_advance() if self._asked.limit >= printing.AHEAD_LIMIT_MIN else await self._printed()
         if page.last is None and self._wait_s:
             page = await self._news(page)
         cursor = self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page))
         end = b'],"cursor":"%b","hasMore":%b}' % (cursor.encode(), b"true" if page.more else b"false")
         return private_bytes(self._request, b"".join((b'{"changes":[', page.json, end)))
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        return self._request.app[keys.READS].turn(self._caller.owner)
 
     async def _in_advance(self) -> feed.Printed:
         """The page that was asked for, which may have been read a moment ago; and sees to the next."""

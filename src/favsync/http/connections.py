@@ -50,7 +50,7 @@ class Connections:
         # Those that wait, and since when. In each kind the oldest come first, so nobody has to look at the others.
         self._waiting: list[dict[Connection, float]] = [{} for _ in Wait]
         self._open: set[Connection] = set()
-        self._held_bytes: dict[Connection, int] = {}
+        self._held_bytes: dict[Connection, int] = {}  # of those that wait, the oldest first
         self._held_bytes_sum = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._evicted = self._refused = 0
@@ -61,7 +61,7 @@ class Connections:
 
     def admit(self, connection: Connection) -> bool:
         """Takes a new connection, which waits for its head; False where all places are taken by work under way."""
-        if len(self._open) >= self._limit and not self._evict(*Wait):
+        if len(self._open) >= self._limit and not self._evict():
             self._refused += 1
             return False
         self._open.add(connection)
@@ -82,7 +82,7 @@ class Connections:
             self._held_bytes[connection] = held_bytes
             self._held_bytes_sum += held_bytes
             while self._held_bytes_sum > HELD_BYTES_MAX and len(self._held_bytes) > 1:
-                self._evict(Wait.BODY, Wait.READ)
+                self._end(next(iter(self._held_bytes)))
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(TICK_S, self._end_what_is_over)
 
@@ -99,14 +99,17 @@ class Connections:
         self.work(connection)
         self._open.discard(connection)
 
-    def _evict(self, *waits: Wait) -> bool:
-        firsts = [next(iter(waiting.items())) for wait in waits if (waiting := self._waiting[wait])]
+    def _evict(self) -> bool:
+        firsts = [next(iter(waiting.items())) for waiting in self._waiting if waiting]
         if not firsts:
             return False
         connection, _since = min(firsts, key=lambda first: first[1])
+        self._end(connection)
+        return True
+
+    def _end(self, connection: Connection) -> None:
         self._evicted += 1
         connection.abort()
-        return True
 
     def _end_what_is_over(self) -> None:
         self._sweep = None

@@ -14,6 +14,7 @@ from favsync.http.protocol import FIELD_BYTES_MAX, HEAD_BYTES_MAX, LINE_BYTES_MA
 from favsync.http.respond import json_response
 from favsync.lanes import WAITING_MAX
 from favsync.store.bounded import FIELDS_BYTES_MAX
+from favsync.waiting import CALLER_OFFERS_MAX
 
 
 async def alive(_request: web.Request) -> web.StreamResponse:
@@ -53,7 +54,8 @@ async def index(request: web.Request) -> web.StreamResponse:
                 "maxAnswerFieldsBytes": FIELDS_BYTES_MAX,
                 "maxClockSkewSeconds": settings.max_clock_skew,
                 "maxTokenLength": TOKEN_LENGTH_MAX,
-                "maxWaitingWritesPerUser": WAITING_MAX,
+                "maxWaitingWritesPerCaller": CALLER_OFFERS_MAX,
+                "maxLockedWritesPerUser": WAITING_MAX,
                 "maxRequestsPerSecondPerUser": settings.rate_limit_user or None,
                 "maxRequestsPerSecondPerAddress": settings.rate_limit_address or None,
                 "maxBadTokensPerSecondPerAddress": settings.rate_limit_failures or None,

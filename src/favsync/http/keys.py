@@ -17,6 +17,7 @@ from favsync.store.database import Database
 from favsync.store.feed import Printed
 from favsync.store.records import ListKey, Shown
 from favsync.sync import Sync
+from favsync.turns import Turns
 
 SETTINGS = web.AppKey("settings", Settings)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
@@ -26,6 +27,7 @@ HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
+READS = web.AppKey("reads", Turns)  # at the database, of what may be large
 AHEAD: web.AppKey[Ahead[Hashable, Printed]] = web.AppKey("ahead")  # pages of feeds
 LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey("lists")  # of entities without fields
 METRICS = web.AppKey("metrics", Metrics)

@@ -187,7 +187,8 @@ def _errors(door: Door) -> dict[int, list[str]]:
     """The statuses of a door's errors, with the titles of each."""
     kinds = [*door.errors, errors.TooManyRequests]
     if not door.public:
-        kinds += [errors.Unauthenticated, errors.Unavailable, errors.LockTimeout, errors.IssuerUnavailable]
+        kinds += [errors.Unauthenticated, errors.Unavailable, errors.LockTimeout, errors.Overloaded]
+        kinds.append(errors.IssuerUnavailable)
     if door.scope is not None:
         kinds.append(errors.InsufficientScope)
     if door.body is not None:

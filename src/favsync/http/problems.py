@@ -94,6 +94,7 @@ TABLE: dict[type[errors.FavsyncError], Problem] = {
     ),
     errors.Unavailable: Problem(503, "unavailable", "The database cannot be reached just now", _AGAIN),
     errors.LockTimeout: Problem(503, "busy", "The records are held by somebody else", _AGAIN),
+    errors.Overloaded: Problem(503, "overloaded", "Too much is asked for at once", _AGAIN),
     errors.IssuerUnavailable: Problem(
         503, "issuer-unavailable", "The issuer of the token does not answer",
         "Your token may well be good. Wait as long as Retry-After says, and send the same request again.",

@@ -19,6 +19,7 @@ from favsync.http.connections import Wait
 _log = structlog.get_logger(__name__)
 
 HEAD_BYTES_MAX = 64 * 1024
+HEAD_BYTES_FREE = 4 * 1024  # of which it is not counted that they are kept
 LINE_BYTES_MAX = 8190
 FIELD_BYTES_MAX = 32 * 1024  # so that a token that is too long gets our answer, and not the parser's
 FRAMING_BYTES_MAX = 256 * 1024  # of a chunked body, beyond its own size; a read may bring as much before it is parsed
@@ -37,6 +38,7 @@ class Connection(web.RequestHandler):
         "_connections",
         "_half_closed",
         "_head_bytes",
+        "_kept_bytes",
         "_metrics",
         "_newest",
         "_now_us",
@@ -57,6 +59,7 @@ class Connection(web.RequestHandler):
         self._own: asyncio.Transport  # aiohttp forgets its own while the last bytes are still on their way
         self._newest: tuple[Any, StreamReader] = (None, EMPTY_PAYLOAD)  # the latest head, and its body
         self._head_bytes = 0  # as they came, of a head that is not whole yet
+        self._kept_bytes = 0  # by aiohttp, of the newest head, until another request comes; where they are many
         self._body_bytes = 0  # likewise, of the newest body
         self._unread = 0  # bytes of an answer, when its reader was last seen to go on
         self._refused = False  # nothing more is read
@@ -125,6 +128,12 @@ class Connection(web.RequestHandler):
         self._refused = isinstance(self._newest[0], _ErrInfo)
         if self.waits_for in (Wait.HEAD, Wait.IDLE):
             self._connections.work(self)
+        self._kept_bytes = 0
+        if head_bytes_max is not None and head_bytes_max <= HEAD_BYTES_FREE:
+            return
+        newest = self._newest[0]
+        if not isinstance(newest, _ErrInfo) and (size := _size(newest)) > HEAD_BYTES_FREE:
+            self._kept_bytes = 2 * size  # as bytes, and as text
         if head_bytes_max is not None and head_bytes_max <= HEAD_BYTES_MAX:
             return
         for at, (message, _body) in enumerate(self._messages):
@@ -194,7 +203,7 @@ class Connection(web.RequestHandler):
             elif self._half_closed:
                 self.close()
             if wait is Wait.REST or not self._messages:
-                self._connections.wait(self, wait)
+                self._connections.wait(self, wait, held_bytes=self._kept_bytes)
 
     def _closing_unless_told(self, handler: Handler) -> Handler:
         """Ends the connection of a client that waits to be told to go on, and was not: it may never send its body."""

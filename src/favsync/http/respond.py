@@ -58,8 +58,17 @@ class Reply(web.StreamResponse):
         if len(body) >= _APART_FROM_BYTES:
             writer.send_headers()
         await writer.write_eof(b"" if request.method == "HEAD" else body)
+        self._known = b""  # aiohttp keeps a response until the next request on its connection comes
         self._eof_sent = True
         return writer
+
+
+class _Packed(web.Response):
+    """Likewise, of what aiohttp packs."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        await super().write_eof(data)
+        self._body = self._compressed_body = None
 
 
 def json_response(
@@ -82,7 +91,7 @@ def private_bytes(
     head = {**PRIVATE, **_JSON, **headers}
     if len(body) < GZIP_FROM_BYTES or not accepts_gzip(request.headers):
         return Reply(body, headers=head)
-    response = web.Response(body=body, headers=head)
+    response = _Packed(body=body, headers=head)
     response.enable_compression(web.ContentCoding.gzip)
     return response
 

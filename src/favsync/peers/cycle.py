@@ -37,7 +37,7 @@ Judge = Callable[[Sequence[client.Record]], Awaitable[list[Judged | str]]]
 
 
 class Push(Protocol):
-    async def push(self, records: Sequence[Record]) -> list[Receipt]: ...
+    async def push(self, records: Sequence[Record], *, caller: str) -> list[Receipt]: ...
 
 
 @dataclass(slots=True)
@@ -172,7 +172,7 @@ class Cycle:
             return theirs, ours, frozenset()
         news, outcomes = self._news(lesson, restamped, theirs, ours), []
         while part := list(islice(news, LEARNT_AT_ONCE)):
-            outcomes += [receipt.outcome for receipt in await self.sync.push(part)]
+            outcomes += [receipt.outcome for receipt in await self.sync.push(part, caller=self.user)]
         self.counts.learnt += outcomes.count(Outcome.APPLIED)
         self.counts.future = outcomes.count(Outcome.FUTURE)
         self.counts.beyond_limit = outcomes.count(Outcome.LIMIT)

@@ -29,6 +29,11 @@ PING_TIMEOUT_S = 2.0
 RETRY_MAX_S = 2.0
 OLDEST_SERVER = 150000
 
+_NONE_FREE = (
+    f"No connection to the database was to be had within {ACQUIRE_TIMEOUT_S:.0f} s. Nothing was acknowledged; send the "
+    "same request again."
+)
+
 SESSION = {
     "application_name": "favsync",
     "default_transaction_isolation": "read committed",  # `push` looks again under its lock
@@ -174,8 +179,14 @@ class Database:
         if self._pool is None:
             raise Unavailable
         with translated():
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S) as connection:
+            try:
+                connection = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_S)
+            except TimeoutError:
+                raise Unavailable(_NONE_FREE) from None
+            try:
                 yield connection
+            finally:
+                await self._pool.release(connection)
 
     @contextlib.asynccontextmanager
     async def dedicated(self, name: str) -> AsyncIterator[asyncpg.Connection]:
