@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 from favsync.core.errors import Overloaded
 
-WAIT_S = 3.0  # as long as for a connection
+WAIT_S = 3.0
 
-_BUSY = "Too many reads wait for the database just now. Send the same request again."
+_BUSY = "Too many requests as large as this one wait just now. Send the same request again."
 
 
 class Turns:

@@ -8,7 +8,7 @@ from tests.e2e.service import Answer, Service, token
 HOGS = 100
 READ_S = 8.0
 PATIENCE_S = 2.0
-BUSY = "Too many reads wait for the database just now. Send the same request again."
+BUSY = "Too many requests as large as this one wait just now. Send the same request again."
 
 
 def _record(item: str) -> dict[str, str]:

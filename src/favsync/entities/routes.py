@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -122,11 +123,12 @@ class Resource:
     async def _read(
         self, request: web.Request, caller: Identity, owner: str, body: object, offset_us: int
     ) -> tuple[list[Part], list[Fault]]:
-        """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope."""
+        """What the body holds, and all that is wrong with it. Raises InvalidRecords, InsufficientScope, Overloaded."""
         names_users = SYNC_ANY in caller.scopes
         forms = self.forms if names_users or self.plain is None else self.plain
         lists = reading.read_several(body, forms) if self.shown.several else reading.read_one(body, forms)
-        reading.check_size(sum(len(content) for _, _, content in lists), request.app[keys.SETTINGS].max_batch)
+        number = sum(len(content) for _, _, content in lists)
+        reading.check_size(number, request.app[keys.SETTINGS].max_batch)
         if not names_users:
             shared = any(form.entity.scope is Scope.SHARED and content for _, form, content in lists)
             contents = chain.from_iterable(content for _, form, content in lists if form.named)
@@ -134,16 +136,17 @@ class Resource:
                 raise InsufficientScope(SYNC_ANY)
         namespaces = owners.namespaces(request, caller)
         parts, faults = [], []
-        for name, form, content in lists:
-            prefix = pointer_to(name) if self.shown.several else ""
-            terms = Terms(
-                owner=owners.shared(form.entity, caller) if form.entity.scope is Scope.SHARED else owner,
-                entity=entity_key(form.entity.stored, tenant=caller.tenant),
-                owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
-            )  # fmt: skip
-            candidates, found = await form.read(content, terms, prefix=prefix)
-            parts.append(Part(name, form.named and form.entity.scope is Scope.USER, content, candidates))
-            faults += found
+        async with request.app[keys.BATCHES].turn(caller.owner) if number > MUCH else nullcontext():
+            for name, form, content in lists:
+                prefix = pointer_to(name) if self.shown.several else ""
+                terms = Terms(
+                    owner=owners.shared(form.entity, caller) if form.entity.scope is Scope.SHARED else owner,
+                    entity=entity_key(form.entity.stored, tenant=caller.tenant),
+                    owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
+                )  # fmt: skip
+                candidates, found = await form.read(content, terms, prefix=prefix)
+                parts.append(Part(name, form.named and form.entity.scope is Scope.USER, content, candidates))
+                faults += found
         return parts, faults
 
 

@@ -27,6 +27,7 @@ HUB = web.AppKey("hub", Hub)
 STREAMS = web.AppKey("streams", Streams)
 SYNC = web.AppKey("sync", Sync)
 SEQS: web.AppKey[Gathering[str, int]] = web.AppKey("seqs")  # the number of a user's latest change
+BATCHES = web.AppKey("batches", Turns)  # at reading many records, which takes the event loop some milliseconds
 READS = web.AppKey("reads", Turns)  # at the database, of what may be large
 AHEAD: web.AppKey[Ahead[Hashable, Printed]] = web.AppKey("ahead")  # pages of feeds
 LISTS: web.AppKey[Gathering[ListKey, Shown | None]] = web.AppKey("lists")  # of entities without fields
