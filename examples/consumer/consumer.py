@@ -1,6 +1,6 @@
 """A table that is kept the same as a feed of favsync: no change is lost and none applied twice, whenever it is killed.
 
-    FAVSYNC_TOKEN=... python consumer.py follow --url URL --entity ENTITY --database FILE [--once]
+    SERVICE_TOKEN=... python consumer.py follow --url URL --entity ENTITY --database FILE [--once]
     python consumer.py follow --token-file FILE ...
     python consumer.py remove --database FILE --older-than 30d
 
@@ -147,7 +147,7 @@ class Feed:
         if urlsplit(url).scheme not in ("http", "https"):
             raise Stopped(f"--url: {url!r} is not like https://favsync.example.org")
         if not self._token():
-            raise Stopped(f"there is no token in {token_file or 'FAVSYNC_TOKEN'}")
+            raise Stopped(f"there is no token in {token_file or 'SERVICE_TOKEN'}")
 
     def page(self, at: At, wait_s: int) -> Page | None:
         """What comes next, asked for until it comes; None where it cannot go on from there."""
@@ -193,7 +193,7 @@ class Feed:
 
     def _token(self) -> str:
         with suppress(FileNotFoundError):  # it may just be written anew
-            return (self._token_file.read_text() if self._token_file else os.environ.get("FAVSYNC_TOKEN", "")).strip()
+            return (self._token_file.read_text() if self._token_file else os.environ.get("SERVICE_TOKEN", "")).strip()
         return ""
 
 

@@ -12,18 +12,20 @@ import structlog
 import typer
 
 from favsync import __version__, cli_feed, cli_peer, settings
-from favsync.app import doors
+from favsync.app import doors, log_key
 from favsync.catalog.listing import listing
 from favsync.cli_common import Config, embedded_data_dir, load, takes_settings, until_stopped
 from favsync.core.errors import OperatorError, SettingsError
+from favsync.core.record import DEFAULT_NAMESPACE, DEFAULT_TENANT, owner_key
 from favsync.core.text import did_you_mean
 from favsync.http import openapi
+from favsync.http.access import log_name
 from favsync.http.auth import issue
 from favsync.identity.authenticator import check_subject
 from favsync.identity.issuers import SCOPES
 from favsync.serve import loop_factory
 from favsync.serve import serve as serve_alone
-from favsync.setting_fields import parse_duration_s
+from favsync.setting_fields import parse_span_s
 from favsync.settings import Settings
 from favsync.settings_sources import declared
 from favsync.store import backup as backups
@@ -134,7 +136,7 @@ def token(
 ) -> None:
     """Print a bearer token that this deployment accepts."""
     try:
-        ttl_s = int(parse_duration_s(ttl))
+        ttl_s = int(parse_span_s(ttl))
     except ValueError as error:
         raise SettingsError(f"--ttl: {error}") from None
     if not 0 < ttl_s <= TTL_MAX_S:
@@ -154,6 +156,23 @@ def token(
         meant = did_you_mean(unknown, SCOPES)
         typer.echo(f"favsync: the token has a scope that means nothing here, {unknown!r}{meant}", err=True)
     typer.echo(issue(secret, subject, scopes=scopes, now_s=int(time.time()), ttl_s=ttl_s))
+
+
+@app.command("log-user")
+@takes_settings
+def show_log_user(
+    subject: Annotated[str, typer.Argument(help="The user: the `sub` of their tokens.")],
+    *,
+    tenant: Annotated[str, typer.Option(help="Of which tenant.")] = DEFAULT_TENANT,
+    namespace: Annotated[str, typer.Option(help="Of which namespace.")] = DEFAULT_NAMESPACE,
+    config: Config = None,
+    **flags: object,
+) -> None:
+    """Print what stands for a user in the log of a service with these settings."""
+    effective = settings.with_secrets(dataclasses.replace(load(flags, config), peers=()))
+    if effective.jwt_secret is None:
+        raise SettingsError("without a jwt_secret each start of the service has names of its own for users in the log")
+    typer.echo(log_name(log_key(effective), owner_key(subject, tenant=tenant, namespace=namespace)))
 
 
 @app.command("openapi")

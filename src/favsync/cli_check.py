@@ -14,7 +14,7 @@ from favsync.conformance.probe import ITEMS
 from favsync.core.record import ITEM_LENGTH_MAX
 from favsync.identity.tables import HEADER, HEADER_VALUE
 from favsync.peering import USER, doubled
-from favsync.setting_fields import parse_duration_s
+from favsync.setting_fields import parse_span_s
 
 ITEM_PREFIX_MAX = ITEM_LENGTH_MAX - 100  # behind it comes what the items of a run are told apart by
 TIMEOUT_S_MAX = 300.0
@@ -90,7 +90,7 @@ async def _examine(session: Session, target: Target, item: str, tell: Tell, *, r
 
 def _timeout_s(text: str) -> float:
     try:
-        timeout_s = parse_duration_s(text)
+        timeout_s = parse_span_s(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--timeout") from None
     if not 0 < timeout_s <= TIMEOUT_S_MAX:

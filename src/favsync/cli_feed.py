@@ -8,7 +8,7 @@ import typer
 from favsync.cli_common import Config, load, takes_settings, until_stopped
 from favsync.core.errors import SettingsError
 from favsync.core.record import DEFAULT_TENANT, entity_key
-from favsync.setting_fields import parse_duration_s
+from favsync.setting_fields import parse_span_s
 from favsync.settings import Settings
 from favsync.store import upkeep
 from favsync.store.epoch import Place
@@ -40,7 +40,7 @@ def purge(
     if entity not in named:
         raise SettingsError(f"--entity: {entity!r} is not declared; there are: {', '.join(sorted(named))}")
     try:
-        older_than_s = parse_duration_s(older_than)
+        older_than_s = parse_span_s(older_than)
     except ValueError as error:
         raise SettingsError(f"--older-than: {error}") from None
     if older_than_s > OLDER_THAN_MAX_S:

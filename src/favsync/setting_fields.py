@@ -29,6 +29,13 @@ def parse_duration_s(text: str) -> float:
     return float(match[1]) * _DURATION_UNITS_S[match[2]]
 
 
+def parse_span_s(text: str) -> float:
+    """As `parse_duration_s`, of a text with a unit: on a command line `90` may be meant as days. ValueError."""
+    if text.strip()[-1:].isdecimal():
+        raise ValueError("lacks its unit, as in 90s, 10m, 1h or 2d")
+    return parse_duration_s(text)
+
+
 class Duration(fields.Field[float]):
     def _deserialize(self, value: object, *_args: object, **_kwargs: object) -> float:
         try:

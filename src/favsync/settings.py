@@ -315,7 +315,8 @@ def shown(settings: Settings) -> dict[str, str]:
     """The settings as text, secrets masked."""
     rows = {name: _text(name, field, getattr(settings, name)) for name, field in FIELDS.items()}
     if settings.embedded:
-        for name in ("jwt_secret", "link_keys") if settings.peers else ("jwt_secret",):
+        made = [] if settings.issuers or settings.user_header else ["jwt_secret"]
+        for name in [*made, "link_keys"] if settings.peers else made:
             rows[name] = rows[name] or "(made in data_dir)"
     for index, issuer in enumerate(settings.issuers):
         rows[f"issuers[{index}]"] = f"{issuer.label} for {issuer.tenant}/{issuer.namespace}"

@@ -165,7 +165,7 @@ async def test_read_only_is_read_only(backend: Start) -> None:
         (["https://a.example", "--header", "no header"], "is not the name of a header"),
         (["https://a.example", "--item", "x" * 200], "is text of up to"),
         (["https://a.example", "--timeout", "soon"], "is not a duration"),
-        (["https://a.example", "--timeout", "0"], "must be above 0"),
+        (["https://a.example", "--timeout", "0s"], "must be above 0"),
         (["https://a.example", "--token", "two words"], "a bearer token is ASCII"),
         ([], "Missing argument"),
     ],

@@ -51,7 +51,9 @@ def test_no_letter_of_it_can_be_changed(place: int, letter: str) -> None:
     ["", "undefined", "null", "0", "A" * 33, "A" * 35, "A" * 36, "ü" * 34, "." * 34, "!" * 34, "=" * 34, " " * 34],
 )
 def test_what_was_never_a_cursor_is_not_one_that_expired(text: str) -> None:
-    with pytest.raises(MalformedRequest, match=r"^`after` is not a cursor: pass a Sync-Cursor as it came[.]$"):
+    with pytest.raises(
+        MalformedRequest, match=r"^`after`, or Last-Event-ID, is not a cursor: pass a Sync-Cursor as it came[.]$"
+    ):
         SEAL.read_cursor(text, *ANN)
 
 
@@ -200,7 +202,9 @@ def test_no_letter_of_the_cursor_of_a_feed_can_be_changed(at: int, letter: str) 
     "text", ["", "undefined", "0", "A" * 43, "A" * 45, "A" * 48, "ü" * 44, "." * 44, "=" * 44, " " * 44, "A" * 43 + "="]
 )
 def test_what_was_never_a_cursor_of_a_feed_is_not_one_that_expired(text: str) -> None:
-    with pytest.raises(MalformedRequest, match=r"^`after` is not a cursor of a feed: pass `cursor` as it came[.]$"):
+    with pytest.raises(
+        MalformedRequest, match=r"^`after`, or Last-Event-ID, is not a cursor of a feed: pass `cursor` as it came[.]$"
+    ):
         SEAL.read_feed_cursor(text, "main/favorites")
 
 

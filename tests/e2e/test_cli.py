@@ -40,6 +40,26 @@ def test_a_token_is_what_the_service_accepts(data_dir: Path) -> None:
         assert service.request("GET", "/getUserFavorites").status == 401
 
 
+def test_who_a_user_of_the_log_is(data_dir: Path) -> None:
+    with Service(data_dir=data_dir) as service:
+        assert service.request("GET", "/getUserFavorites", user="ann").status == 200
+        logged = service.wait_for("request")["user"]
+    made = favsync("log-user", "ann", data_dir=data_dir, jwt_secret=SECRET)
+    assert (made.returncode, made.stdout) == (0, f"{logged}\n")
+    assert favsync("log-user", "bob", data_dir=data_dir, jwt_secret=SECRET).stdout != made.stdout
+
+
+def test_a_span_without_a_unit_is_refused(data_dir: Path) -> None:
+    """Who means 90 days would lose the deletions of the last weeks."""
+    for words, flag in (
+        (["feed", "purge", "--entity", "favorites", "--older-than", "90"], "--older-than"),
+        (["token", "ann", "--ttl", "90"], "--ttl"),
+    ):
+        done = favsync(*words, data_dir=data_dir)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == f"favsync: {flag}: lacks its unit, as in 90s, 10m, 1h or 2d\n"
+
+
 def test_an_interrupt_while_it_is_being_imported_ends_it_quietly() -> None:
     interrupted = (
         "import sys\n"

@@ -71,7 +71,7 @@ consumer.main()
 
 # What was written is in the feed some milliseconds later.
 WAIT_FOR_NEWS = """
-curl -sS "http://127.0.0.1:8080/feed/favorites?wait=60" -o /dev/null -H "Authorization: Bearer $FAVSYNC_TOKEN"
+curl -sS "http://127.0.0.1:8080/feed/favorites?wait=60" -o /dev/null -H "Authorization: Bearer $SERVICE_TOKEN"
 """
 
 
@@ -435,12 +435,12 @@ def test_a_token_that_has_ended_is_waited_out_and_what_never_will_be_good_ends_i
         assert follower.once(*options, **variables) == 1
         assert re.fullmatch(said, follower.said.read_text())
 
-    good = {"FAVSYNC_TOKEN": token("backend", "feed:read")}
-    ends("the service answered 401: .+\n", FAVSYNC_TOKEN="ended")
-    ends("the service answered 403: .+\n", FAVSYNC_TOKEN=token("backend"))
+    good = {"SERVICE_TOKEN": token("backend", "feed:read")}
+    ends("the service answered 401: .+\n", SERVICE_TOKEN="ended")
+    ends("the service answered 403: .+\n", SERVICE_TOKEN=token("backend"))
     ends("the service answered 404: .+\n", "--entity", "nothing/such", **good)
     ends("the service answered 400: .*limit.*\n", "--limit", "0", **good)
-    ends("there is no token in FAVSYNC_TOKEN\n", FAVSYNC_TOKEN="")
+    ends("there is no token in SERVICE_TOKEN\n", SERVICE_TOKEN="")
     ends("--url: 'file:///etc/passwd' is not like https://.*\n", "--url", "file:///etc/passwd", **good)
     assert follower.table() == feed_of(service)
 

@@ -58,7 +58,9 @@ async def test_what_is_no_cursor_is_no_good_request(client: Client, text: str) -
     for accept in ("application/json", EVENTS):
         response = await client.get(FEED, params={"after": text}, headers=reader(Accept=accept))
         assert response.status == 400
-        assert (await response.json())["detail"] == "`after` is not a cursor of a feed: pass `cursor` as it came."
+        assert (await response.json())[
+            "detail"
+        ] == "`after`, or Last-Event-ID, is not a cursor of a feed: pass `cursor` as it came."
 
 
 async def test_nor_is_a_cursor_of_somebodys_records(client: Client) -> None:

@@ -76,7 +76,7 @@ class Seal:
         epoch, user, entity set or release.
         """
         if not _TEXT.fullmatch(text):
-            raise MalformedRequest("`after` is not a cursor: pass a Sync-Cursor as it came.")
+            raise MalformedRequest("`after`, or Last-Event-ID, is not a cursor: pass a Sync-Cursor as it came.")
         layout: int
         seq: int
         layout, seq = _HEAD.unpack_from(base64.urlsafe_b64decode(text + _PADDING))
@@ -112,7 +112,7 @@ class Seal:
     def read_feed_cursor(self, text: str, entity: str) -> FeedPlace:
         """The place that `feed_cursor` was given for the same entity; raises as `read_cursor` does."""
         if not _FEED.fullmatch(text):
-            raise MalformedRequest("`after` is not a cursor of a feed: pass `cursor` as it came.")
+            raise MalformedRequest("`after`, or Last-Event-ID, is not a cursor of a feed: pass `cursor` as it came.")
         raw = base64.urlsafe_b64decode(text)
         place = FeedPlace(_HEAD.unpack_from(raw)[1], _BASE.unpack_from(raw, _HEAD.size)[0])
         if max(place) > SEQ_MAX or not hmac.compare_digest(text.encode(), self.feed_cursor(entity, place).encode()):
