@@ -44,7 +44,7 @@ candidates = (
 async def test_it_is_what_marshmallow_says(named: bool, body: list[Any], offset_us: int) -> None:
     """Of some records together, and of each by itself."""
     quick, slow = Form(FAVORITES, named=named), Form(FAVORITES, named=named)
-    slow._plain = False
+    slow.rich = True
     terms = Terms(owner="ann", entity="e", owner_of=lambda *who: str(who), namespaces={"main"}, offset_us=offset_us)
     assert await quick.read(body, terms, prefix="/p") == await slow.read(body, terms, prefix="/p")
 

@@ -14,9 +14,10 @@ async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
     turns, told = Turns(1), []
 
     async def ask(caller: str) -> None:
-        async with turns.turn(caller):
-            told.append(caller)
-            await asyncio.sleep(0)
+        await turns.take(caller, wait_s=10)
+        told.append(caller)
+        await asyncio.sleep(0)
+        turns.give_back()
 
     await asyncio.gather(*(ask(caller) for caller in ["hog"] * 5 + ["ann", "bob", "ann"]))
     assert told == ["hog", "hog", "ann", "bob", "hog", "ann", "hog", "hog"]
@@ -24,12 +25,30 @@ async def test_callers_take_turns_however_much_one_of_them_asks_for() -> None:
 
 async def test_who_has_waited_for_long_is_told_so_and_takes_no_turn() -> None:
     turns = Turns(1)
-    async with turns.turn("ann"):
-        with pytest.raises(Overloaded, match="Too many"):
-            async with turns.turn("bob", wait_s=0.01):
-                pass
-    async with asyncio.timeout(1), turns.turn("bob"):
-        pass
+    await turns.take("ann", wait_s=0)
+    with pytest.raises(Overloaded, match="Too many"):
+        await turns.take("bob", wait_s=0.01)
+    turns.give_back()
+    await turns.take("bob", wait_s=0)
+
+
+async def test_who_has_left_costs_its_caller_no_round() -> None:
+    turns, told = Turns(1), []
+
+    async def ask(caller: str) -> None:
+        await turns.take(caller, wait_s=10)
+        told.append(caller)
+        turns.give_back()
+
+    await turns.take("zoe", wait_s=0)
+    left = asyncio.create_task(ask("ann"))
+    await asyncio.sleep(0)
+    left.cancel()
+    tasks = [asyncio.create_task(ask(caller)) for caller in ("ann", "bob", "cy")]
+    await asyncio.sleep(0)
+    turns.give_back()
+    await asyncio.gather(*tasks)
+    assert told == ["ann", "bob", "cy"]
 
 
 @given(
@@ -42,14 +61,15 @@ def test_no_turn_is_lost_or_made_whoever_leaves(many: int, askers: list[tuple[st
 
     async def ask(turns: Turns, caller: str, works: int) -> None:
         nonlocal under_way
-        async with turns.turn(caller):
-            under_way += 1
-            assert under_way <= many
-            try:
-                for _ in range(works):
-                    await asyncio.sleep(0)
-            finally:
-                under_way -= 1
+        await turns.take(caller, wait_s=10)
+        under_way += 1
+        assert under_way <= many
+        try:
+            for _ in range(works):
+                await asyncio.sleep(0)
+        finally:
+            under_way -= 1
+            turns.give_back()
 
     async def play() -> None:
         turns, tasks = Turns(many), []
@@ -63,12 +83,9 @@ def test_no_turn_is_lost_or_made_whoever_leaves(many: int, askers: list[tuple[st
         async with asyncio.timeout(10):
             found = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(one) for one in found} <= {type(None), asyncio.CancelledError}
-            together = asyncio.Barrier(many)  # all of them are there to be had again
-
-            async def meet() -> None:
-                async with turns.turn("d"):
-                    await together.wait()
-
-            await asyncio.gather(*(meet() for _ in range(many)))
+            for _ in range(many):
+                await turns.take("d", wait_s=0.1)
+            with pytest.raises(Overloaded):
+                await turns.take("d", wait_s=0)
 
     asyncio.run(play())

@@ -101,7 +101,7 @@ def create_app(
         most=_LISTS_AT_ONCE,
         statements=max(1, min(_LIST_STATEMENTS, settings.database_pool // 2)),
     )
-    app[keys.BATCHES] = Turns(1)
+    app[keys.BATCHES], app[keys.RICH_BATCHES] = Turns(1), Turns(1)
     app[keys.READS] = Turns(max(1, settings.database_pool // 2 - 1))
     app[keys.AHEAD] = Ahead(most=_PAGES_AHEAD)
     app[keys.HUB] = Hub(reads=max(1, settings.database_pool // 2))

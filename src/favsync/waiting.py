@@ -16,6 +16,7 @@ BYTES_MAX = 4 * 2**20  # likewise, of what is in them
 SMALL_RECORDS = 20  # that a small offer has at most,
 SMALL_BYTES = 64 * 2**10  # and of what is in it
 WAITING_BYTES_MAX = 64 * 2**20  # of all offers that wait,
+LARGE_BYTES_MAX = 56 * 2**20  # up to which large ones are taken, so that small ones have the rest
 CALLER_BYTES_MAX = 16 * 2**20  # and of those of one caller,
 CALLER_OFFERS_MAX = 1000  # of which there may be so many
 RECORD_BYTES = 500  # what a record takes beside its fields, about
@@ -69,14 +70,14 @@ class Waiting:
         share = self._shares.get(offer.caller)
         if share and (share.offers >= CALLER_OFFERS_MAX or share.bytes + offer.bytes > CALLER_BYTES_MAX):
             raise Overloaded(_TOO_MUCH_OF_ONE)
-        if self._bytes and self._bytes + offer.bytes > WAITING_BYTES_MAX:
+        small = len(offer.records) <= SMALL_RECORDS and offer.bytes <= SMALL_BYTES
+        if self._bytes and self._bytes + offer.bytes > (WAITING_BYTES_MAX if small else LARGE_BYTES_MAX):
             raise Overloaded(_TOO_MUCH)
         if share is None:
             share = self._shares[offer.caller] = _Share()
         share.offers += 1
         share.bytes += offer.bytes
         self._bytes += offer.bytes
-        small = len(offer.records) <= SMALL_RECORDS and offer.bytes <= SMALL_BYTES
         (self._small if small else self._large).setdefault(offer.caller, deque()).append(offer)
 
     def take(self, refuses: Callable[[Offer], BaseException | None]) -> list[Offer]:
@@ -101,11 +102,12 @@ class Waiting:
                 break
             line.popleft()
             self._forget(offer)
-            lines.move_to_end(caller)
             if not line:
                 del lines[caller]
             if offer.answer.done():
                 continue
+            if line:
+                lines.move_to_end(caller)
             told = Overloaded(_TOO_MUCH) if offer.began < too_late else refuses(offer)
             if told:
                 offer.answer.set_exception(told)

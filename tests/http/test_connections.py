@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from favsync.app import create_app
-from favsync.http import connections
+from favsync.http import connections, keys
 from favsync.http.connections import Connections, Wait
 from favsync.http.protocol import READ_PROGRESS_BYTES, Connection
 from favsync.http.server import Runner
@@ -137,3 +137,39 @@ async def test_who_leaves_before_the_answer_is_counted_as_gone(serve: Serve, mon
     writer.close()
     text = await (await client.get("/metrics")).text()
     assert 'count{method="other",route="none",status="400"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("request_line", "then", "answers"),
+    [
+        ("GET /healthz", b"", 1),
+        ("GET /healthz", b"G", 1),  # the next head has begun
+        ("POST /nowhere", b"12345", 1),  # a body that nobody reads
+        ("GET /sync/favorites", b"", 1),  # which goes on
+        ("", b"", 0),  # no end of the head
+    ],
+)
+async def test_a_long_head_counts_for_as_long_as_it_is_kept(
+    serve: Serve, request_line: str, then: bytes, answers: int
+) -> None:
+    client = await serve()
+    places = client.app[keys.CONNECTIONS]
+    lines = [
+        f"{request_line or 'GET /healthz'} HTTP/1.1", "Host: x", f"Authorization: {bearer()['Authorization']}",
+        *([f"Content-Length: {len(then)}"] if request_line.startswith("POST") else []),
+        *(["Accept: text/event-stream"] if "sync" in request_line else []),
+        f"X-A: {'a' * 25_000}", f"X-B: {'b' * 25_000}", *(["", ""] if request_line else []),
+    ]  # fmt: skip
+    reader, writer = await asyncio.open_connection(client.server.host, client.server.port)
+    async with asyncio.timeout(20):
+        writer.write("\r\n".join(lines).encode())
+        for _ in range(answers):
+            await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(0.1)
+        if then:
+            writer.write(then)
+            await asyncio.sleep(0.1)
+        assert places._held_bytes_sum >= (100_000 if request_line else 50_000)
+        writer.close()
+        while places._held_bytes_sum:
+            await asyncio.sleep(0.01)

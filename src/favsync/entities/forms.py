@@ -56,7 +56,7 @@ class _NotValid(Exception):
 class Form:
     """How the records of one entity are written.
 
-    `named`: each may say whose it is; otherwise that is left out, as other members are.
+    `named`: each may say whose it is; otherwise that is left out, as other members are. `rich`: they have fields.
     """
 
     def __init__(self, entity: Entity, *, named: bool) -> None:
@@ -64,7 +64,7 @@ class Form:
         self.named = named
         self.schemas = schemas.writing(entity, named=named)
         self._add, self._delete = self.schemas.add(), self.schemas.delete()
-        self._plain = not self.schemas.takes_fields
+        self.rich = self.schemas.takes_fields
 
     async def read(
         self, body: Sequence[object], terms: Terms, *, prefix: str
@@ -106,7 +106,7 @@ class Form:
 
         Column by column, which takes half the time.
         """
-        if not self._plain or {*map(type, body)} != {dict}:
+        if self.rich or {*map(type, body)} != {dict}:
             return None
         if self.named and any("user" in candidate or "namespace" in candidate for candidate in body):
             return None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -19,8 +19,8 @@ from favsync.entities import forms as reading
 from favsync.entities import schemas
 from favsync.entities.forms import Form, Refused, Terms
 from favsync.entities.view import Shown, View
-from favsync.http import keys, owners
-from favsync.http.body import read_json
+from favsync.http import keys, owners, queueing
+from favsync.http.body import parse_json, read_body
 from favsync.http.events import wants_events
 from favsync.http.headers import clock_offset_us, preferences
 from favsync.http.respond import PRIVATE, Reply, private_json
@@ -30,18 +30,19 @@ from favsync.store.records import MUCH
 from favsync.sync import Receipt
 
 _NAMING = ("user", "namespace")
+# Of a body: beyond, reading it takes the event loop about half a millisecond, and it waits for its turn.
+_SMALL_BYTES, _SMALL_RICH_BYTES = 16 * 1024, 4 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The records of one entity in a body, which calls it `name`; as they came, and what each is, place by place.
+    """The records of one entity in a body, which calls it `name`: what each is, place by place.
 
-    `named`: they may say whose they are.
+    `naming`: how each says whose it is; empty where none may.
     """
 
     name: str
-    named: bool
-    content: list[Any]
+    naming: Sequence[Mapping[str, Any]]
     candidates: list[Record | Refused]
 
     def dump(self, receipts: Iterator[Receipt]) -> list[dict[str, Any]]:
@@ -52,10 +53,9 @@ class Part:
             else schemas.dump_receipt(one.key.item, next(receipts))
             for one in self.candidates
         ]
-        if self.named:
-            for place, (sent, one) in enumerate(zip(self.content, self.candidates, strict=True)):
-                if isinstance(one, Record) and "user" in sent:
-                    dumped[place] = {name: sent[name] for name in _NAMING if name in sent} | dumped[place]
+        for place, naming in enumerate(self.naming):
+            if "user" in naming and isinstance(self.candidates[place], Record):
+                dumped[place] = {**naming, **dumped[place]}
         return dumped
 
 
@@ -86,11 +86,13 @@ class Resource:
         """
         app = request.app
         wishes, offset_us = preferences(request.headers), clock_offset_us(request.headers)
-        body = await read_json(request, max_bytes=app[keys.SETTINGS].max_body)
+        body = await read_body(request, max_bytes=app[keys.SETTINGS].max_body)
         view = self._view(request, caller)
         if wishes.returns == "representation":
             await view.check()
-        parts, faults = await self._read(request, caller, view.owner, body, offset_us)
+        async with self._turn(request, caller, len(body)):
+            parts, faults = await self._read(request, caller, view.owner, parse_json(body), offset_us)
+        del body
         if faults and not wishes.lenient:
             raise InvalidRecords(faults)
 
@@ -120,6 +122,14 @@ class Resource:
             owner = owners.addressed(request, caller, may_ignore=self.plain is not None)
         return View(request, self.shown, owner=owner, caller=caller)
 
+    def _turn(self, request: web.Request, caller: Identity, size: int) -> AbstractAsyncContextManager[None]:
+        """At reading a body of `size`."""
+        rich = any(form.rich for form in self.forms.values())
+        if size <= (_SMALL_RICH_BYTES if rich else _SMALL_BYTES):
+            return nullcontext()
+        turns = request.app[keys.RICH_BATCHES if rich else keys.BATCHES]
+        return queueing.turn(request, turns, caller, wait_s=queueing.BATCH_WAIT_S, held_bytes=size)
+
     async def _read(
         self, request: web.Request, caller: Identity, owner: str, body: object, offset_us: int
     ) -> tuple[list[Part], list[Fault]]:
@@ -127,8 +137,7 @@ class Resource:
         names_users = SYNC_ANY in caller.scopes
         forms = self.forms if names_users or self.plain is None else self.plain
         lists = reading.read_several(body, forms) if self.shown.several else reading.read_one(body, forms)
-        number = sum(len(content) for _, _, content in lists)
-        reading.check_size(number, request.app[keys.SETTINGS].max_batch)
+        reading.check_size(sum(len(content) for _, _, content in lists), request.app[keys.SETTINGS].max_batch)
         if not names_users:
             shared = any(form.entity.scope is Scope.SHARED and content for _, form, content in lists)
             contents = chain.from_iterable(content for _, form, content in lists if form.named)
@@ -136,18 +145,22 @@ class Resource:
                 raise InsufficientScope(SYNC_ANY)
         namespaces = owners.namespaces(request, caller)
         parts, faults = [], []
-        async with request.app[keys.BATCHES].turn(caller.owner) if number > MUCH else nullcontext():
-            for name, form, content in lists:
-                prefix = pointer_to(name) if self.shown.several else ""
-                terms = Terms(
-                    owner=owners.shared(form.entity, caller) if form.entity.scope is Scope.SHARED else owner,
-                    entity=entity_key(form.entity.stored, tenant=caller.tenant),
-                    owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
-                )  # fmt: skip
-                candidates, found = await form.read(content, terms, prefix=prefix)
-                parts.append(Part(name, form.named and form.entity.scope is Scope.USER, content, candidates))
-                faults += found
+        for name, form, content in lists:
+            prefix = pointer_to(name) if self.shown.several else ""
+            terms = Terms(
+                owner=owners.shared(form.entity, caller) if form.entity.scope is Scope.SHARED else owner,
+                entity=entity_key(form.entity.stored, tenant=caller.tenant),
+                owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
+            )  # fmt: skip
+            candidates, found = await form.read(content, terms, prefix=prefix)
+            named = form.named and form.entity.scope is Scope.USER
+            parts.append(Part(name, [_naming(one) for one in content] if named else (), candidates))
+            faults += found
         return parts, faults
+
+
+def _naming(sent: object) -> Mapping[str, Any]:
+    return {name: sent[name] for name in _NAMING if name in sent} if isinstance(sent, dict) else {}
 
 
 async def _others_turn(work: Sequence[object]) -> None:

@@ -4,7 +4,6 @@ import functools
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from favsync.core.cursor import Place, Seal
 from favsync.core.errors import CursorExpired, MalformedRequest
 from favsync.core.record import entity_key
 from favsync.entities import schemas
-from favsync.http import keys
+from favsync.http import keys, queueing
 from favsync.http.doors import LIMIT_MAX
 from favsync.http.events import BYTES_MAX, ROWS_MAX, event, follow, resumed_after
 from favsync.http.headers import none_match
@@ -104,14 +103,18 @@ class View:
         return await self.show()
 
     async def show(self, headers: Mapping[str, str] = MappingProxyType({})) -> web.StreamResponse:
+        known = None
         if self._after is None and self._place is None and not self._shown.several:
-            whole = await self._printed()
-            if whole is not None:
-                self._check(whole.seq)
-                marked = {**self._marks(whole.seq), **headers}
-                return private_bytes(self._request, b"[%b]" % whole.json, headers=marked)
-        async with self._turn():
-            found = await self._read()
+            known = records.ListKey(self.owner, self._keys[0])
+            if self._limit >= records.SHOWN_MAX and not self._shown.entities[0].has_fields:
+                whole = await self._request.app[keys.LISTS].get(known)
+                if whole is not None:
+                    return self._whole(whole, headers)
+                known = None
+        async with queueing.turn(self._request, self._request.app[keys.READS], self._caller):
+            found = (await self._printed(known) if known else None) or await self._read()
+        if isinstance(found, records.Shown):
+            return self._whole(found, headers)
         self._check(found.seq)
         marks: Mapping[str, str]
         if found.more:
@@ -122,14 +125,14 @@ class View:
             marks = self._marks(found.seq)
         return private_json(self._request, self._dump(found.rows), headers={**marks, **headers})
 
-    async def _printed(self) -> records.Shown | None:
-        """The list, where it is small; without fields, together with the lists of others who ask."""
-        [key], [entity] = self._keys, self._shown.entities
-        known, most = records.ListKey(self.owner, key), min(self._limit, records.SHOWN_MAX)
-        if most == records.SHOWN_MAX and not entity.has_fields:
-            return await self._request.app[keys.LISTS].get(known)
-        async with self._turn():
-            return (await records.show(self._database, [known], most))[known]
+    async def _printed(self, known: records.ListKey) -> records.Shown | None:
+        """The list as it is, where it is small."""
+        return (await records.show(self._database, [known], min(self._limit, records.SHOWN_MAX)))[known]
+
+    def _whole(self, whole: records.Shown, headers: Mapping[str, str]) -> web.StreamResponse:
+        self._check(whole.seq)
+        marked = {**self._marks(whole.seq), **headers}
+        return private_bytes(self._request, b"[%b]" % whole.json, headers=marked)
 
     async def _read(self) -> records.Listing:
         if self._after is not None:
@@ -138,9 +141,6 @@ class View:
         keys_left = self._keys[first:]
         behind = [item, *[""] * (len(keys_left) - 1)]
         return await records.read(self._database, self.owner, keys_left, behind, self._limit)
-
-    def _turn(self) -> AbstractAsyncContextManager[None]:
-        return self._request.app[keys.READS].turn(self._caller.owner)
 
     async def follow(self) -> web.StreamResponse:
         """The records as events, by when they changed, and then each that changes; each with its cursor."""

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import re
 import uuid
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from favsync.core.errors import CursorExpired, MalformedRequest, Unavailable
 from favsync.core.record import entity_key, owner_key
 from favsync.feed import printing
 from favsync.feed.schemas import dump_change
-from favsync.http import events, keys
+from favsync.http import events, keys, queueing
 from favsync.http.doors import FEED_LIMIT_DEFAULT, FEED_LIMIT_MAX, WAIT_MAX_S
 from favsync.http.respond import private_bytes
 from favsync.http.streams import Ended
@@ -58,7 +57,7 @@ class _Reader:
     def __init__(self, request: web.Request, caller: Identity, entity: Entity) -> None:
         self._request = request
         self._caller = caller
-        self._database = request.app[keys.DATABASE]
+        self._database, self._reads = request.app[keys.DATABASE], request.app[keys.READS]
         self._epoch = self._database.epoch
         self._entity = entity_key(entity.stored, tenant=caller.tenant)
         self._wait_s = _number(request, "wait", 0, 0, WAIT_MAX_S)
@@ -82,20 +81,17 @@ class _Reader:
 
     async def answer(self) -> web.StreamResponse:
         if events.wants_events(self._request):
-            async with self._turn():
+            async with queueing.turn(self._request, self._reads, self._caller):
                 await self._page(self._place, limit=1)  # or 410, which a stream could not say
             start = _At(self._epoch.id, self._caller.namespace, self._place)
             return await events.follow(self._request, self._caller, Topic(self._entity), start, self._events)
-        async with self._turn():
+        async with queueing.turn(self._request, self._reads, self._caller):
             page = await self._in_advance() if self._asked.limit >= printing.AHEAD_LIMIT_MIN else await self._printed()
         if page.last is None and self._wait_s:
             page = await self._news(page)
         cursor = self._epoch.seal.feed_cursor(self._entity, _behind(self._place, page))
         end = b'],"cursor":"%b","hasMore":%b}' % (cursor.encode(), b"true" if page.more else b"false")
         return private_bytes(self._request, b"".join((b'{"changes":[', page.json, end)))
-
-    def _turn(self) -> AbstractAsyncContextManager[None]:
-        return self._request.app[keys.READS].turn(self._caller.owner)
 
     async def _in_advance(self) -> feed.Printed:
         """The page that was asked for, which may have been read a moment ago; and sees to the next."""

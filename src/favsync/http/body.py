@@ -27,7 +27,12 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15  # zlib's wbits for each form
 
 
 async def read_json(request: web.Request, *, max_bytes: int) -> object:
-    """The JSON value in a request's body, of which there may be `max_bytes`, before and after unpacking.
+    """The JSON value in a request's body, as `read_body` gives it. Raises what that raises."""
+    return parse_json(await read_body(request, max_bytes=max_bytes))
+
+
+async def read_body(request: web.Request, *, max_bytes: int) -> bytes:
+    """A request's body, unpacked, of which there may be `max_bytes`, before and after that.
 
     Raises UnsupportedMediaType, BodyTooLarge (before reading, where the length is announced), MalformedRequest, and
     RequestTimeout where it does not come in time.
@@ -42,7 +47,7 @@ async def read_json(request: web.Request, *, max_bytes: int) -> object:
         body = unpack(body, ", ".join(headers.getall("Content-Encoding")), max_bytes=max_bytes)
     if body is None or len(body) > max_bytes:
         raise BodyTooLarge(f"The body may have {max_bytes} bytes.")
-    return parse_json(body)
+    return body
 
 
 async def _receive(request: web.Request, max_bytes: int) -> bytes | None:

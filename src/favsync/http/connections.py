@@ -50,7 +50,7 @@ class Connections:
         # Those that wait, and since when. In each kind the oldest come first, so nobody has to look at the others.
         self._waiting: list[dict[Connection, float]] = [{} for _ in Wait]
         self._open: set[Connection] = set()
-        self._held_bytes: dict[Connection, int] = {}  # of those that wait, the oldest first
+        self._held_bytes: dict[Connection, int] = {}  # the oldest first
         self._held_bytes_sum = 0
         self._sweep: asyncio.TimerHandle | None = None
         self._evicted = self._refused = 0
@@ -69,22 +69,30 @@ class Connections:
         return True
 
     def wait(self, connection: Connection, wait: Wait, *, held_bytes: int = 0) -> None:
-        """From now on it waits for its client, and may hold so much memory meanwhile.
-
-        Where all of them hold too much, those that have waited longest give way.
-        """
+        """From now on it waits for its client, and may hold so much memory meanwhile."""
         if connection not in self._open:
             return
         self.work(connection)
         connection.waits_for = wait
         self._waiting[wait][connection] = time.monotonic()
-        if held_bytes:
-            self._held_bytes[connection] = held_bytes
-            self._held_bytes_sum += held_bytes
-            while self._held_bytes_sum > HELD_BYTES_MAX and len(self._held_bytes) > 1:
-                self._end(next(iter(self._held_bytes)))
+        self.hold(connection, held_bytes)
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(TICK_S, self._end_what_is_over)
+
+    def hold(self, connection: Connection, held_bytes: int) -> None:
+        """So much memory it holds from now on, until it is worked on, or waits anew.
+
+        Where all of them hold too much, those that have held some for longest give way.
+        """
+        if connection in self._held_bytes:
+            self._held_bytes_sum -= self._held_bytes[connection]
+        if not held_bytes or connection not in self._open:
+            self._held_bytes.pop(connection, None)
+            return
+        self._held_bytes[connection] = held_bytes
+        self._held_bytes_sum += held_bytes
+        while self._held_bytes_sum > HELD_BYTES_MAX and len(self._held_bytes) > 1:
+            self._end(next(iter(self._held_bytes)))
 
     def work(self, connection: Connection) -> None:
         """From now on it does not."""
@@ -92,8 +100,8 @@ class Connections:
         if wait is not None:
             del self._waiting[wait][connection]
             connection.waits_for = None
-            if self._held_bytes:
-                self._held_bytes_sum -= self._held_bytes.pop(connection, 0)
+        if self._held_bytes:
+            self.hold(connection, 0)
 
     def remove(self, connection: Connection) -> None:
         self.work(connection)

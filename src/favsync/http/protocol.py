@@ -38,7 +38,6 @@ class Connection(web.RequestHandler):
         "_connections",
         "_half_closed",
         "_head_bytes",
-        "_kept_bytes",
         "_metrics",
         "_newest",
         "_now_us",
@@ -46,7 +45,9 @@ class Connection(web.RequestHandler):
         "_refused",
         "_unread",
         "expecting",
+        "kept_bytes",
         "on_lost",
+        "queued",
         "waits_for",
     )
 
@@ -59,14 +60,17 @@ class Connection(web.RequestHandler):
         self._own: asyncio.Transport  # aiohttp forgets its own while the last bytes are still on their way
         self._newest: tuple[Any, StreamReader] = (None, EMPTY_PAYLOAD)  # the latest head, and its body
         self._head_bytes = 0  # as they came, of a head that is not whole yet
-        self._kept_bytes = 0  # by aiohttp, of the newest head, until another request comes; where they are many
         self._body_bytes = 0  # likewise, of the newest body
         self._unread = 0  # bytes of an answer, when its reader was last seen to go on
         self._refused = False  # nothing more is read
         self._half_closed = False
         self.waits_for: Wait | None = None
         self.expecting = False  # the latest request waits to be told to go on
+        self.kept_bytes = 0  # by aiohttp, of the newest head, until another request comes; where they are many
         self.on_lost: Callable[[], None] | None = None  # who is to hear at once that the client has gone
+        self.queued: asyncio.Task[Any] | None = (
+            None  # whose turn has not come yet, and which ends where the client goes
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._own = cast("asyncio.Transport", transport)
@@ -79,6 +83,8 @@ class Connection(web.RequestHandler):
         self._connections.remove(self)
         if self.on_lost is not None:
             self.on_lost()
+        if self.queued is not None:
+            self.queued.cancel()
         super().connection_lost(exc)
 
     def abort(self) -> None:
@@ -112,6 +118,8 @@ class Connection(web.RequestHandler):
             self._head_bytes += len(data)
             if self.waits_for is Wait.IDLE:
                 self._connections.wait(self, Wait.HEAD)
+            if self.waits_for is Wait.HEAD and self._head_bytes + self.kept_bytes > HEAD_BYTES_FREE:
+                self._connections.hold(self, self._head_bytes + self.kept_bytes)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, BadHttpMessage(""))
 
@@ -128,12 +136,10 @@ class Connection(web.RequestHandler):
         self._refused = isinstance(self._newest[0], _ErrInfo)
         if self.waits_for in (Wait.HEAD, Wait.IDLE):
             self._connections.work(self)
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         if head_bytes_max is not None and head_bytes_max <= HEAD_BYTES_FREE:
             return
-        newest = self._newest[0]
-        if not isinstance(newest, _ErrInfo) and (size := _size(newest)) > HEAD_BYTES_FREE:
-            self._kept_bytes = 2 * size  # as bytes, and as text
+        self.kept_bytes = _kept_bytes(self._newest[0])
         if head_bytes_max is not None and head_bytes_max <= HEAD_BYTES_MAX:
             return
         for at, (message, _body) in enumerate(self._messages):
@@ -195,15 +201,24 @@ class Connection(web.RequestHandler):
                 if request.content.is_eof():
                     wait = Wait.HEAD if self._head_bytes else Wait.IDLE
                 else:  # aiohttp reads on for a while
-                    request.content.on_eof(lambda: self._connections.wait(self, Wait.IDLE))
+                    request.content.on_eof(lambda: self._wait_with_head(Wait.IDLE))
             return response, lost
         finally:
             if self._messages:
                 self._newest = self._messages[-1]  # aiohttp finds some by itself, where it declines an upgrade
+                self.kept_bytes = _kept_bytes(self._newest[0])
             elif self._half_closed:
                 self.close()
             if wait is Wait.REST or not self._messages:
-                self._connections.wait(self, wait, held_bytes=self._kept_bytes)
+                self._wait_with_head(wait)
+
+    def hold_head(self) -> None:
+        """What aiohttp keeps of the head counts from now on: the answer may go on for hours."""
+        self._connections.hold(self, self.kept_bytes)
+
+    def _wait_with_head(self, wait: Wait) -> None:
+        """For the next request, or the end of this one, whose head aiohttp keeps until then."""
+        self._connections.wait(self, wait, held_bytes=self.kept_bytes + self._head_bytes if self.kept_bytes else 0)
 
     def _closing_unless_told(self, handler: Handler) -> Handler:
         """Ends the connection of a client that waits to be told to go on, and was not: it may never send its body."""
@@ -237,6 +252,12 @@ class Connection(web.RequestHandler):
         access.stamp_headers(response, request_id, self._now_us())
         response.force_close()
         return response
+
+
+def _kept_bytes(message: RawRequestMessage | _ErrInfo) -> int:
+    """What a head takes that is kept, as bytes and as text; 0 where that is little."""
+    size = 0 if isinstance(message, _ErrInfo) else _size(message)
+    return 2 * size if size > HEAD_BYTES_FREE else 0
 
 
 def _size(message: RawRequestMessage) -> int:

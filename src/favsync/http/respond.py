@@ -66,9 +66,13 @@ class Reply(web.StreamResponse):
 class _Packed(web.Response):
     """Likewise, of what aiohttp packs."""
 
+    async def _do_start_compression(self, coding: web.ContentCoding) -> None:
+        await super()._do_start_compression(coding)
+        self._body = None  # packed, it is all that goes out
+
     async def write_eof(self, data: bytes = b"") -> None:
         await super().write_eof(data)
-        self._body = self._compressed_body = None
+        self._compressed_body = None
 
 
 def json_response(

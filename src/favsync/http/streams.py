@@ -59,7 +59,8 @@ class Streams:
         place = _Place(cast("asyncio.Task[object]", asyncio.current_task()))
         connection = request.protocol
         self._add(owner, place)
-        connection.on_lost = lambda: place.end(Reason.LEFT)  # type: ignore[attr-defined]  # of http/protocol.py
+        connection.hold_head()  # type: ignore[attr-defined]  # of http/protocol.py
+        connection.on_lost = lambda: place.end(Reason.LEFT)  # type: ignore[attr-defined]
         try:
             yield
         except asyncio.CancelledError:

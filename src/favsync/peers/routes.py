@@ -1,6 +1,7 @@
 """Links as their users make, see and end them: /peers/{peer}/link."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ from aiohttp import web
 from favsync.core.errors import Fault, InsufficientScope, InvalidRecords, NotThere
 from favsync.core.fields import pointer_to
 from favsync.core.record import owner_of
-from favsync.http import keys, owners
+from favsync.http import keys, owners, queueing
 from favsync.http.body import read_json
 from favsync.http.respond import PRIVATE, Reply, private_json
 from favsync.identity.authenticator import Identity
@@ -44,21 +45,25 @@ class Links:
         given = _read(await read_json(request, max_bytes=BODY_BYTES_MAX), peer)
         entrusted = given if peer.by_token else _named(given, request, caller, owner)
         database = request.app[keys.DATABASE]
-        before = await links.get(database, owner, peer.name)
-        same = before is not None and self._is_same_account(owner, peer, before.secret, entrusted)
-        await links.put(database, owner, peer.name, self._vault.seal(owner, peer.name, entrusted), same_account=same)
-        self._made(peer.name, owner)
-        return await self._shown(request, owner, peer)
+        async with _turn(request, caller):
+            before = await links.get(database, owner, peer.name)
+            same = before is not None and self._is_same_account(owner, peer, before.secret, entrusted)
+            sealed = self._vault.seal(owner, peer.name, entrusted)
+            await links.put(database, owner, peer.name, sealed, same_account=same)
+            self._made(peer.name, owner)
+            return await self._shown(request, owner, peer)
 
     async def get(self, request: web.Request, caller: Identity) -> web.StreamResponse:
         peer, owner = self._addressed(request, caller)
-        return await self._shown(request, owner, peer)
+        async with _turn(request, caller):
+            return await self._shown(request, owner, peer)
 
     async def delete(self, request: web.Request, caller: Identity) -> web.StreamResponse:
         """Forgets it, and what was entrusted. What was learnt stays: those are the user's records."""
         peer, owner = self._addressed(request, caller)
-        if not await links.delete(request.app[keys.DATABASE], owner, peer.name):
-            raise NotThere("There is no link with this peer.")
+        async with _turn(request, caller):
+            if not await links.delete(request.app[keys.DATABASE], owner, peer.name):
+                raise NotThere("There is no link with this peer.")
         self._ended(peer.name, owner)
         return Reply(status=204, headers=PRIVATE)
 
@@ -81,6 +86,11 @@ class Links:
         except Unreadable:
             return False
         return before == now or (before.account is not None and before.account == now.account)
+
+
+def _turn(request: web.Request, caller: Identity) -> AbstractAsyncContextManager[None]:
+    """At the database, where all that one user asks for waits for one row."""
+    return queueing.turn(request, request.app[keys.READS], caller)
 
 
 def _read(body: object, peer: Peer) -> Credentials:
