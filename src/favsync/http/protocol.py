@@ -68,9 +68,7 @@ class Connection(web.RequestHandler):
         self.expecting = False  # the latest request waits to be told to go on
         self.kept_bytes = 0  # by aiohttp, of the newest head, until another request comes; where they are many
         self.on_lost: Callable[[], None] | None = None  # who is to hear at once that the client has gone
-        self.queued: asyncio.Task[Any] | None = (
-            None  # whose turn has not come yet, and which ends where the client goes
-        )
+        self.queued: asyncio.Task[Any] | None = None  # whose turn has not come yet: it ends where the client goes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._own = cast("asyncio.Transport", transport)
