@@ -41,27 +41,3 @@ def test_an_answer_that_was_read_is_forgotten(dsn: str, coding: str) -> None:
                 before_mib = _rss_mib(service)  # which has made lists
         assert before_mib is not None
         assert _rss_mib(service) < before_mib + ALLOWED_MIB
-
-
-def test_long_heads_are_held_within_a_bound(dsn: str) -> None:
-    """Whoever has waited longest gives way, and a client with a head as most have it, does not."""
-    long = 60 * 1024
-    with Service(database_url=dsn, keepalive_timeout="60s") as service, contextlib.ExitStack() as kept:
-        before_mib = _rss_mib(service)
-
-        def ask(length: int) -> http.client.HTTPConnection:
-            client = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
-            kept.callback(client.close)
-            client.connect()
-            client.request("GET", "/healthz", headers={f"X-{part}": "x" * (length // 4) for part in range(4)})
-            assert client.getresponse().read()
-            return client
-
-        modest = ask(1000)
-        clients = [ask(long) for _ in range(256 * 2**20 // (2 * long) + 200)]
-        assert _rss_mib(service) < before_mib + 256 + ALLOWED_MIB
-        for client, goes_on in ((modest, True), (clients[0], False), (clients[-1], True)):
-            client.auto_open = 0
-            with contextlib.nullcontext() if goes_on else pytest.raises((OSError, http.client.HTTPException)):
-                client.request("GET", "/healthz")
-                assert client.getresponse().status == 200

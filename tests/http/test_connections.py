@@ -59,7 +59,7 @@ async def test_what_waiters_hold_is_bounded_and_a_single_one_may_hold_it_all(mon
     monkeypatch.setattr(connections, "HELD_BYTES_MAX", 100)
     places = Connections(100, PATIENT)
     idle, first, second, third = (Fake(places) for _ in range(4))
-    places.wait(first, Wait.BODY, held_bytes=60)
+    places.wait(first, Wait.IDLE, held_bytes=60)  # of a long head
     places.wait(second, Wait.READ, held_bytes=40)
     assert first.ended is None
     places.wait(third, Wait.READ, held_bytes=1000)
