@@ -2,10 +2,35 @@
 
 import asyncio
 from collections import OrderedDict, deque
+from typing import Generic, TypeVar
 
 from favsync.core.errors import Overloaded
 
+_T = TypeVar("_T")
 _BUSY = "Too many requests as large as this one wait just now. Send the same request again."
+
+
+class Lines(Generic[_T]):
+    """What waits: a line for each caller, whose first ones go in turn."""
+
+    def __init__(self) -> None:
+        self._lines: OrderedDict[str, deque[_T]] = OrderedDict()
+
+    def put(self, caller: str, one: _T) -> None:
+        self._lines.setdefault(caller, deque()).append(one)
+
+    def first(self) -> _T | None:
+        """Whose turn it is; None: nothing waits."""
+        return next(iter(self._lines.values()))[0] if self._lines else None
+
+    def drop_first(self, *, served: bool) -> None:
+        """Takes it out. `served`: that was its caller's turn; what nobody waits for any more costs none."""
+        caller, line = next(iter(self._lines.items()))
+        line.popleft()
+        if not line:
+            del self._lines[caller]
+        elif served:
+            self._lines.move_to_end(caller)
 
 
 class Turns:
@@ -13,7 +38,7 @@ class Turns:
 
     def __init__(self, many: int) -> None:
         self._free = many
-        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._lines: Lines[asyncio.Future[None]] = Lines()
 
     async def take(self, caller: str, *, wait_s: float) -> None:
         """Returns when it is the caller's turn, which is to be given back. Raises Overloaded after `wait_s`."""
@@ -21,7 +46,7 @@ class Turns:
             self._free -= 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(caller, deque()).append(place)
+        self._lines.put(caller, place)
         try:
             async with asyncio.timeout(wait_s):
                 await place
@@ -33,15 +58,10 @@ class Turns:
             raise
 
     def give_back(self) -> None:
-        while self._lines:
-            caller, line = next(iter(self._lines.items()))
-            place = line.popleft()
-            if not line:
-                del self._lines[caller]
-            if place.done():
-                continue  # nobody waits there any more
-            if line:
-                self._lines.move_to_end(caller)
-            place.set_result(None)
-            return
+        while place := self._lines.first():
+            waits = not place.done()
+            self._lines.drop_first(served=waits)
+            if waits:
+                place.set_result(None)
+                return
         self._free += 1

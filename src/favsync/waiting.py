@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -10,15 +10,16 @@ from operator import attrgetter
 from favsync.core.errors import Overloaded
 from favsync.core.record import Record
 from favsync.store.records import Seen
+from favsync.turns import Lines
 
 RECORDS_MAX = 1000  # in a statement of several offers
 BYTES_MAX = 4 * 2**20  # likewise, of what is in them
 SMALL_RECORDS = 20  # that a small offer has at most,
 SMALL_BYTES = 64 * 2**10  # and of what is in it
 WAITING_BYTES_MAX = 64 * 2**20  # of all offers that wait,
-LARGE_BYTES_MAX = 56 * 2**20  # up to which large ones are taken, so that small ones have the rest
 CALLER_BYTES_MAX = 16 * 2**20  # and of those of one caller,
 CALLER_OFFERS_MAX = 1000  # of which there may be so many
+LARGE_BYTES_MAX = 56 * 2**20  # of all, up to which large ones are taken, so that small ones have the rest
 RECORD_BYTES = 500  # what a record takes beside its fields, about
 PATIENCE_S = 10.0
 
@@ -40,9 +41,6 @@ class Offer:
     answer: asyncio.Future[list[Seen]]
 
 
-_Lines = OrderedDict[str, deque[Offer]]  # by caller
-
-
 @dataclass(slots=True)
 class _Share:
     """What waits of one caller."""
@@ -59,8 +57,8 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._small: _Lines = OrderedDict()
-        self._large: _Lines = OrderedDict()
+        self._small: Lines[Offer] = Lines()
+        self._large: Lines[Offer] = Lines()
         self._turns = deque([self._small, self._large])
         self._shares: dict[str, _Share] = {}
         self._bytes = 0
@@ -78,7 +76,7 @@ class Waiting:
         share.offers += 1
         share.bytes += offer.bytes
         self._bytes += offer.bytes
-        (self._small if small else self._large).setdefault(offer.caller, deque()).append(offer)
+        (self._small if small else self._large).put(offer.caller, offer)
 
     def take(self, refuses: Callable[[Offer], BaseException | None]) -> list[Offer]:
         """The offers of the next statement, in the order in which they came; empty where none waits.
@@ -92,22 +90,17 @@ class Waiting:
                 return sorted(batch, key=attrgetter("number"))
         return []
 
-    def _take(self, lines: _Lines, refuses: Callable[[Offer], BaseException | None]) -> list[Offer]:
+    def _take(self, lines: Lines[Offer], refuses: Callable[[Offer], BaseException | None]) -> list[Offer]:
         batch: list[Offer] = []
         count, size, too_late = 0, 0, time.monotonic() - PATIENCE_S
-        while lines:
-            caller, line = next(iter(lines.items()))
-            offer = line[0]
+        while offer := lines.first():
             if batch and (count + len(offer.records) > RECORDS_MAX or size + offer.bytes > BYTES_MAX):
                 break
-            line.popleft()
+            waits = not offer.answer.done()
+            lines.drop_first(served=waits)
             self._forget(offer)
-            if not line:
-                del lines[caller]
-            if offer.answer.done():
+            if not waits:
                 continue
-            if line:
-                lines.move_to_end(caller)
             told = Overloaded(_TOO_MUCH) if offer.began < too_late else refuses(offer)
             if told:
                 offer.answer.set_exception(told)

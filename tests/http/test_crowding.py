@@ -78,7 +78,7 @@ async def test_a_body_that_waits_counts_and_goes_with_its_client(client: Client)
             await asyncio.sleep(0.01)
         for task in tasks:
             task.cancel()
-        while places._held_bytes_sum or turns._lines:
+        while places._held_bytes_sum or turns._lines.first():
             if not places._held_bytes_sum:
                 turns.give_back()
                 await turns.take("ann", wait_s=1)

@@ -153,7 +153,7 @@ class Resource:
                 owner_of=partial(owners.named, caller), namespaces=namespaces, offset_us=offset_us,
             )  # fmt: skip
             candidates, found = await form.read(content, terms, prefix=prefix)
-            named = form.named and form.entity.scope is Scope.USER
+            named = names_users and form.named and form.entity.scope is Scope.USER
             parts.append(Part(name, [_naming(one) for one in content] if named else (), candidates))
             faults += found
         return parts, faults
